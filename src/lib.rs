@@ -1,0 +1,19 @@
+//! starling.
+pub mod agent;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod controller;
+pub mod dialect;
+pub mod key;
+pub mod measurement;
+pub mod net;
+pub mod observe;
+pub mod protocol;
+pub mod report;
+pub mod result;
+pub mod schedule;
+pub mod session;
+pub mod spool;
+pub mod upload;
+pub mod wire;
