@@ -1,0 +1,1 @@
+//! Reads what the reports tell from the running system.
