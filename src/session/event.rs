@@ -1,0 +1,297 @@
+//! What the session tells the rest of the program: progress, trouble, and the marker lines it owes.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use super::{interpreter::Change, servers::RegistrationServer};
+use crate::protocol::registration::{Reason, SessionId};
+
+/// The far end of an uploaded result, and of the telnet forward, as the 9011 line of a KEEP names them
+/// (`controller-protocol` sections 1.3 and 7.1): no such local port exists here, but the line's shape does.
+const TELNET_PORT: u16 = 2023;
+const HTTP_PORT: u16 = 8080;
+
+/// Something that happened to the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// The controller changed what is to be done.
+    Change(Change),
+    /// A registration server is left out because its host key is not known. Said once a server.
+    ServerSkipped(RegistrationServer),
+    /// A registration begins.
+    Registering {
+        /// Where.
+        server: RegistrationServer,
+        /// Why.
+        reason: Reason,
+    },
+    /// A registration was answered with `OK`.
+    Registered {
+        /// The probe's number, if it was told.
+        probe_id: Option<u32>,
+    },
+    /// The key is known but no controller was assigned: the probe is not approved yet.
+    WaitingForApproval {
+        /// When the next registration is made, from now.
+        retry: Duration,
+    },
+    /// A server said WAIT, or gave an answer that counts as one.
+    ToldToWait {
+        /// Who said it.
+        exchange: Exchange,
+        /// For how long.
+        wait: Duration,
+    },
+    /// The hourly limit on registrations holds the next one back.
+    RegistrationsSpent {
+        /// Until when, from now.
+        wait: Duration,
+    },
+    /// A registration named the controller.
+    ControllerAssigned {
+        /// Its name or address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// The controller opened a session for this probe; KEEP comes next.
+    SessionOpened(Identity),
+    /// KEEP runs: commands can come, results can go.
+    Kept(Identity),
+    /// An exchange or the KEEP connection came to nothing.
+    Lost {
+        /// What was lost.
+        exchange: Exchange,
+        /// Why, for people.
+        why: String,
+        /// When the next attempt is made, from now.
+        retry: Duration,
+    },
+    /// An answer was understood only in part.
+    Misread {
+        /// Whose.
+        exchange: Exchange,
+        /// What was wrong with it.
+        why: String,
+    },
+    /// The controller wrote to KEEP, which means: register again.
+    KickedOut,
+    /// A marker line to report to the controller.
+    Marker(Marker),
+}
+
+/// As whom the probe speaks to its controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The probe's number, if a registration server told it.
+    pub probe_id: Option<u32>,
+    /// The session's secret name: password of the telnet dialogue and footer of every upload.
+    pub session_id: SessionId,
+    /// The port of the reverse forward at the controller.
+    pub remote_port: u16,
+}
+
+/// The three things done over SSH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exchange {
+    /// INIT at a registration server.
+    Registration,
+    /// INIT at the controller.
+    Init,
+    /// KEEP at the controller.
+    Keep,
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Registration => "registration",
+            Self::Init => "controller INIT",
+            Self::Keep => "KEEP",
+        })
+    }
+}
+
+/// A line `RESULT <id> done <now> <mac> <text>` that the session owes the controller
+/// (`controller-protocol` section 7.1). Time and hardware address belong to whoever writes the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// The agent started.
+    Started {
+        /// Starts since the host has been up for ten minutes.
+        reboot_count: u32,
+    },
+    /// The command interpreter is ready.
+    TelnetStarted,
+    /// The controller kicked us out of KEEP.
+    KickedOut,
+    /// KEEP is gone.
+    KeepGone,
+    /// A registration begins.
+    StartRegistration {
+        /// The server's host.
+        host: String,
+        /// The server's port.
+        port: u16,
+    },
+    /// A controller INIT begins.
+    StartInit {
+        /// The controller's host.
+        host: String,
+        /// The controller's port.
+        port: u16,
+        /// Where the probe's key lies.
+        key: PathBuf,
+    },
+    /// A KEEP begins.
+    StartKeep {
+        /// The controller's host.
+        host: String,
+        /// The controller's port.
+        port: u16,
+        /// Where the probe's key lies.
+        key: PathBuf,
+        /// The port of the reverse forward.
+        remote_port: u16,
+    },
+    /// An INIT failed: the code that `ssh` would have ended with, and what the server wrote to stdout.
+    Failed {
+        /// Exit status; 255 for a failure of SSH itself.
+        code: u32,
+        /// White space collapsed.
+        stdout: String,
+    },
+    /// What was written to stderr: the server's words, or ours where SSH failed.
+    Stderr(String),
+}
+
+impl Marker {
+    /// The number of the line.
+    #[must_use]
+    pub const fn id(&self) -> u16 {
+        match self {
+            Self::Started { .. } | Self::TelnetStarted => 9000,
+            Self::KickedOut => 9003,
+            Self::KeepGone => 9010,
+            Self::StartRegistration { .. }
+            | Self::StartInit { .. }
+            | Self::StartKeep { .. }
+            | Self::Failed { .. }
+            | Self::Stderr(_) => 9011,
+        }
+    }
+
+    /// The text of the line, one line always.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Started { reboot_count } => {
+                format!("STARTING ATLAS system initialized (reboot count {reboot_count})")
+            }
+            Self::TelnetStarted => "STARTING TELNETD LOCALLY".to_owned(),
+            Self::KickedOut => "REREGISTER Controller kicked us out from KEEP".to_owned(),
+            Self::KeepGone => "no ssh client running restart registration".to_owned(),
+            Self::StartRegistration { host, port } => {
+                format!("Starting ssh -p {port} atlas@{host} INIT")
+            }
+            Self::StartInit { host, port, key } => {
+                format!(
+                    "Starting ssh -p {port} -i {} atlas@{host} INIT",
+                    key.display()
+                )
+            }
+            Self::StartKeep {
+                host,
+                port,
+                key,
+                remote_port,
+            } => format!(
+                "Starting ssh -R {remote_port}:127.0.0.1:{TELNET_PORT} -L {HTTP_PORT}:127.0.0.1:8080 -i {} \
+                 -p {port} atlas@{host} KEEP",
+                key.display()
+            ),
+            Self::Failed { code, stdout } => format!("ERR {code} stdout {}", collapsed(stdout)),
+            Self::Stderr(text) => format!("stderr {}", collapsed(text)),
+        }
+    }
+}
+
+/// How much of a server's words goes into a marker, in characters.
+const MAX_QUOTE: usize = 500;
+
+/// The text with white space collapsed and control characters dropped, cut to a sane length: servers are
+/// strangers, and a marker is one line.
+pub(crate) fn collapsed(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(MAX_QUOTE)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_markers_read_as_the_official_probe_writes_them() {
+        let key = PathBuf::from("/etc/ripe-atlas/probe_key");
+        let keep = Marker::StartKeep {
+            host: "ctr-dub-sw01.atlas.prod.ripe.net".into(),
+            port: 443,
+            key: key.clone(),
+            remote_port: 51234,
+        };
+        assert_eq!(
+            (keep.id(), keep.text().as_str()),
+            (
+                9011,
+                "Starting ssh -R 51234:127.0.0.1:2023 -L 8080:127.0.0.1:8080 -i /etc/ripe-atlas/probe_key -p 443 \
+                 atlas@ctr-dub-sw01.atlas.prod.ripe.net KEEP"
+            )
+        );
+        let init = Marker::StartInit {
+            host: "192.0.2.1".into(),
+            port: 22,
+            key,
+        };
+        assert_eq!(
+            init.text(),
+            "Starting ssh -p 22 -i /etc/ripe-atlas/probe_key atlas@192.0.2.1 INIT"
+        );
+        let register = Marker::StartRegistration {
+            host: "reg03.atlas.ripe.net".into(),
+            port: 443,
+        };
+        assert_eq!(
+            register.text(),
+            "Starting ssh -p 443 atlas@reg03.atlas.ripe.net INIT"
+        );
+        let started = Marker::Started { reboot_count: 0 };
+        assert_eq!(
+            (started.id(), started.text().as_str()),
+            (9000, "STARTING ATLAS system initialized (reboot count 0)")
+        );
+    }
+
+    #[test]
+    fn a_stranger_cannot_break_out_of_the_line() {
+        let marker = Marker::Failed {
+            code: 255,
+            stdout: "a\nRESULT 1 \x1b[31m\r\n b".into(),
+        };
+        assert_eq!(marker.text(), "ERR 255 stdout a RESULT 1 [31m b");
+        assert!(Marker::Stderr("x".repeat(9999)).text().len() < 600);
+    }
+
+    #[test]
+    fn a_session_id_does_not_show() {
+        let identity = Identity {
+            probe_id: Some(7),
+            session_id: SessionId::new("c0ffee").unwrap(),
+            remote_port: 1,
+        };
+        assert!(!format!("{identity:?}").contains("c0ffee"));
+    }
+}
