@@ -301,10 +301,7 @@ mod tests {
         let uptime = parse(
             r#"RESULT { "id": "7001", "fw":5120, "mver": "2.6.4", "time": 7, "lts": 0, "uptime": 9 }"#,
         );
-        assert_eq!(
-            (uptime.id.as_deref(), uptime.time),
-            (Some("7001"), Some(7))
-        );
+        assert_eq!((uptime.id.as_deref(), uptime.time), (Some("7001"), Some(7)));
         let busy = parse(
             r#"RESULT { "fw":5120, "mver": "2.6.4","id" : 9202 ,"time" : 5 ,"error" : [{"id" : "1"}]}"#,
         );
@@ -358,7 +355,10 @@ mod tests {
         );
         assert!(matches!(error("RESULT "), ResultError::NoForm(_)));
         assert!(matches!(error("RESULT 9901"), ResultError::NoForm(_)));
-        assert!(matches!(error("RESULT 9901 maybe 5"), ResultError::NoForm(_)));
+        assert!(matches!(
+            error("RESULT 9901 maybe 5"),
+            ResultError::NoForm(_)
+        ));
         assert!(matches!(
             error(r#"RESULT { "id":"1001", "result": [ { "rtt":10.4"#),
             ResultError::Json(_)
