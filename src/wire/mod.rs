@@ -5,6 +5,7 @@
 //! produce exactly the bytes of the RFC named at the top of each file.
 
 pub mod checksum;
+pub mod dns;
 pub mod icmp;
 pub mod ip;
 pub mod ntp;
