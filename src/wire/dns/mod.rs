@@ -202,15 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::dns;
-
-    fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        digits
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
-    }
+    use crate::wire::{dns, hex};
 
     #[test]
     fn a_question_alone() {
@@ -276,26 +268,30 @@ mod tests {
         assert_eq!(encode_name(b".a."), Err(NameError::Label(0)));
         assert_eq!(encode_name(b".."), Err(NameError::Label(0)));
         let label = [b'x'; 64];
-        assert_eq!(encode_name(&[&label[..], b"."].concat()), Err(NameError::Label(64)));
+        assert_eq!(
+            encode_name(&[&label[..], b"."].concat()),
+            Err(NameError::Label(64))
+        );
         assert!(encode_name(&[&label[1..], b"."].concat()).is_ok());
         let long = [&label[1..], b"."].concat().repeat(4);
         assert_eq!(encode_name(&long), Err(NameError::TooLong(256)));
-        assert!(encode_name(&long[2..]).is_ok(), "254 bytes of text are 255 on the wire");
+        assert!(
+            encode_name(&long[2..]).is_ok(),
+            "254 bytes of text are 255 on the wire"
+        );
         assert_eq!(encode_name(b"A\\.\xff.").unwrap(), b"\x02A\\\x01\xff\0");
     }
 
     fn any_opt() -> impl Strategy<Value = Opt> {
         let option = (any::<u16>(), prop::collection::vec(any::<u8>(), 0..40));
-        (
-            any::<(u16, u8, u16)>(),
-            prop::collection::vec(option, 0..5),
-        )
-            .prop_map(|((payload, version, flags), options)| Opt {
+        (any::<(u16, u8, u16)>(), prop::collection::vec(option, 0..5)).prop_map(
+            |((payload, version, flags), options)| Opt {
                 payload,
                 version,
                 flags,
                 options,
-            })
+            },
+        )
     }
 
     prop_compose! {

@@ -303,7 +303,10 @@ mod tests {
             rname: b"".to_vec(),
             serial: 7,
         };
-        assert_eq!(answers(&reply), [vec![expected], one_txt(b"", &[b"x"])].concat());
+        assert_eq!(
+            answers(&reply),
+            [vec![expected], one_txt(b"", &[b"x"])].concat()
+        );
     }
 
     #[test]
@@ -318,7 +321,11 @@ mod tests {
     #[test]
     fn a_pointer_in_the_question_counts_as_one_byte() {
         // C0, type and class; then the 0c of the pointer would belong to the type.
-        let reply = message(1, 1, &[b"\xc0\0\x10\0\x03", &txt(b"\0", b"\x01x")[..]].concat());
+        let reply = message(
+            1,
+            1,
+            &[b"\xc0\0\x10\0\x03", &txt(b"\0", b"\x01x")[..]].concat(),
+        );
         assert_eq!(answers(&reply), one_txt(b"", &[b"x"]));
     }
 
