@@ -7,10 +7,11 @@
 //! Facts: `controller-protocol` sections 2 to 6. Every parser here has the renderer that the other side needs
 //! beside it, so the agent and the private controller cannot drift apart unnoticed.
 
-pub mod answer;
+mod answer;
 pub mod command;
 pub mod crontab;
 pub mod date;
+mod init;
 pub mod post;
 pub mod registration;
 pub mod response;
