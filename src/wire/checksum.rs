@@ -22,17 +22,17 @@ impl Sum {
         let mut sum = Self::new();
         for address in [from, to] {
             sum = match address {
-                IpAddr::V4(address) => sum.add(&address.octets()),
-                IpAddr::V6(address) => sum.add(&address.octets()),
+                IpAddr::V4(address) => sum.plus(&address.octets()),
+                IpAddr::V6(address) => sum.plus(&address.octets()),
             };
         }
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        sum.add(&length.to_be_bytes()).add(&[0, protocol])
+        sum.plus(&length.to_be_bytes()).plus(&[0, protocol])
     }
 
     /// With `bytes` after what was summed so far.
     #[must_use]
-    pub fn add(mut self, bytes: &[u8]) -> Self {
+    pub fn plus(mut self, bytes: &[u8]) -> Self {
         for byte in bytes {
             let shift = if self.odd { 0 } else { 8 };
             self.sum += u64::from(*byte) << shift;
@@ -55,7 +55,7 @@ impl Sum {
 /// The Internet checksum of `bytes`. Over bytes that carry their own correct checksum it is 0.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u16 {
-    Sum::new().add(bytes).checksum()
+    Sum::new().plus(bytes).checksum()
 }
 
 /// What to put into a zero 16-bit word of a packet so that its checksum becomes `wanted`, when `plain` is its
@@ -94,7 +94,7 @@ mod tests {
         #[test]
         fn parts_sum_like_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..100), cut in 0usize..100) {
             let (head, tail) = bytes.split_at(cut.min(bytes.len()));
-            prop_assert_eq!(Sum::new().add(head).add(tail).checksum(), checksum(&bytes));
+            prop_assert_eq!(Sum::new().plus(head).plus(tail).checksum(), checksum(&bytes));
         }
 
         #[test]

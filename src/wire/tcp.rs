@@ -143,7 +143,7 @@ impl<'a> Tcp<'a> {
         };
         let mut packet = plain.emit();
         let sum = Sum::of_pseudo_header(from, to, protocol::TCP, packet.len())
-            .add(&packet)
+            .plus(&packet)
             .checksum();
         packet[16..18].copy_from_slice(&sum.to_be_bytes());
         packet

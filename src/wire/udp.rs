@@ -68,10 +68,10 @@ impl<'a> Udp<'a> {
 pub fn plain_checksum(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> u16 {
     let length = HEADER + payload.len();
     Sum::of_pseudo_header(from.0, to.0, protocol::UDP, length)
-        .add(&from.1.to_be_bytes())
-        .add(&to.1.to_be_bytes())
-        .add(&length16(length).to_be_bytes())
-        .add(payload)
+        .plus(&from.1.to_be_bytes())
+        .plus(&to.1.to_be_bytes())
+        .plus(&length16(length).to_be_bytes())
+        .plus(payload)
         .checksum()
 }
 
