@@ -8,6 +8,7 @@
 //! `match` of this file.
 
 pub mod args;
+pub mod format;
 pub mod machine;
 pub mod ping;
 
