@@ -8,6 +8,7 @@
 //! `match` of this file.
 
 pub mod args;
+pub mod dns;
 pub mod format;
 pub mod machine;
 pub mod ping;
@@ -81,7 +82,7 @@ impl Kind {
     /// Whether this build can run the type.
     #[must_use]
     pub const fn is_built(self) -> bool {
-        matches!(self, Self::Ping)
+        matches!(self, Self::Dns | Self::Ping)
     }
 }
 
@@ -142,6 +143,8 @@ pub struct Common {
 pub enum Options {
     /// `evping`
     Ping(ping::Options),
+    /// `evtdig`
+    Dns(dns::Options),
 }
 
 impl Spec {
@@ -162,6 +165,13 @@ impl Spec {
                     options: Options::Ping(options),
                 })
             }
+            Kind::Dns => {
+                let (common, options) = dns::Options::parse(&rest, rules)?;
+                Ok(Self {
+                    common,
+                    options: Options::Dns(options),
+                })
+            }
             other => Err(SpecError::NotBuilt(other)),
         }
     }
@@ -171,6 +181,7 @@ impl Spec {
     pub const fn kind(&self) -> Kind {
         match self.options {
             Options::Ping(_) => Kind::Ping,
+            Options::Dns(_) => Kind::Dns,
         }
     }
 
@@ -179,6 +190,7 @@ impl Spec {
     pub fn target(&self) -> &str {
         match &self.options {
             Options::Ping(options) => &options.target,
+            Options::Dns(options) => &options.server,
         }
     }
 
@@ -192,6 +204,15 @@ impl Spec {
                     _ => None,
                 };
                 Box::new(ping::Ping::new(options.clone(), run, carry))
+            }
+            Options::Dns(options) => {
+                let carry = match carry {
+                    Carry::Dns(carry) => Some(carry),
+                    _ => None,
+                };
+                // What is being recorded has the fixed values that it will be replayed with.
+                let replay = run.replay || self.common.record.is_some();
+                Box::new(dns::Dns::new(options.clone(), Run { replay, ..run }, carry))
             }
         }
     }
@@ -226,6 +247,8 @@ pub enum Carry {
     Nothing,
     /// Of `evping`.
     Ping(ping::Carry),
+    /// Of `evtdig`.
+    Dns(dns::Carry),
 }
 
 /// A finished measurement, without who and which: fields only, no text.
@@ -233,6 +256,8 @@ pub enum Carry {
 pub enum Body {
     /// Of `evping`.
     Ping(ping::Body),
+    /// Of `evtdig`.
+    Dns(dns::Body),
 }
 
 impl Body {
@@ -241,6 +266,7 @@ impl Body {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Ping(_) => Kind::Ping,
+            Self::Dns(_) => Kind::Dns,
         }
     }
 
@@ -249,6 +275,7 @@ impl Body {
     pub fn line(&self, head: &Head, dialect: Dialect) -> String {
         match self {
             Self::Ping(body) => body.line(head, dialect),
+            Self::Dns(body) => body.line(head, dialect),
         }
     }
 }
@@ -258,6 +285,8 @@ impl Body {
 pub enum Seen {
     /// Of `evping`.
     Ping(ping::Seen),
+    /// Of `evtdig`.
+    Dns(dns::Seen),
 }
 
 /// The part of a result line that says which measurement and which software.
