@@ -15,11 +15,16 @@
 //! from there, and go to disk when it works again. What cannot be kept is dropped, oldest first, and counted.
 
 pub mod disk;
+mod machine;
+mod plan;
+mod recovery;
 pub mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use crate::clock::Tick;
+pub use machine::Spool;
 pub use segment::{Name, Number, Scan, Seal};
 
 /// How much is kept, and how.
@@ -56,8 +61,12 @@ pub enum Input {
     Recovered(Vec<Found>),
     /// A finished result: one or several RESULT lines, each with its line end.
     Append(String),
-    /// An upload is due: the open segment is complete.
-    Seal,
+    /// An upload is due: the open segment is complete, unless the complete ones already have `enough` bytes of
+    /// lines for it. (Else every vain attempt of an outage would leave a small file behind.)
+    Seal {
+        /// Bytes of lines that one upload takes.
+        enough: u64,
+    },
     /// These segments were accepted (2xx with the right body).
     Uploaded(Vec<Number>),
     /// An upload failed, so what there is will stay for a while.
@@ -66,8 +75,8 @@ pub enum Input {
     Flush,
     /// The controller wants posts of another size: bytes of lines in one segment from now on.
     Limit(usize),
-    /// This segment's contents, just read, do not match its checksum.
-    Damaged(Number, Option<Scan>),
+    /// This segment was just read, and its contents do not match its checksum.
+    Damaged(Number, Contents),
     /// The operation was performed. `size`: bytes of the file that [`Op::Pack`] made.
     Done {
         /// Bytes of the file that [`Op::Pack`] made; else 0.
@@ -83,6 +92,23 @@ pub enum Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Errno(pub i32);
 
+impl Errno {
+    /// No such file.
+    pub const GONE: Self = Self(2);
+
+    /// Whether it says that there is no room: ENOSPC, EDQUOT, EFBIG.
+    #[must_use]
+    pub const fn is_full(self) -> bool {
+        matches!(self.0, 28 | 122 | 27)
+    }
+}
+
+impl std::fmt::Display for Errno {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(nix::errno::Errno::from_raw(self.0).desc())
+    }
+}
+
 /// A file that was there at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -90,8 +116,19 @@ pub struct Found {
     pub name: Name,
     /// Its size on disk in bytes.
     pub stored: u64,
-    /// What is in it, once unpacked; `None` if it cannot be read or unpacked.
-    pub scan: Option<Scan>,
+    /// What is in it.
+    pub contents: Contents,
+}
+
+/// What is in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// This, once unpacked.
+    Scanned(Scan),
+    /// What cannot be unpacked.
+    Garbled,
+    /// The system will not let us read it.
+    Unreadable(Errno),
 }
 
 /// What to do, or what to tell.
@@ -181,6 +218,18 @@ pub enum Note {
         /// Which.
         number: Number,
     },
+    /// Files that are not the spool's lie in its directory; they are left alone.
+    Foreign {
+        /// How many.
+        files: usize,
+    },
+    /// A file that we are not allowed to read is left alone.
+    Unreadable {
+        /// Which.
+        name: Name,
+        /// Why.
+        errno: Errno,
+    },
     /// The disk refuses: lines stay in memory.
     DiskRefuses {
         /// Why.
@@ -201,6 +250,8 @@ pub enum Why {
     TooLong,
     /// No RESULT line.
     NoResult,
+    /// Somebody removed or damaged the file.
+    Vanished,
 }
 
 /// A complete segment that waits for its upload.
@@ -229,41 +280,4 @@ pub struct Stats {
     pub dropped: u64,
     /// Whether the disk refuses.
     pub disk_refuses: Option<Errno>,
-}
-
-/// The spool of one queue of results.
-#[derive(Debug)]
-pub struct Spool {
-    limits: Limits,
-}
-
-impl Spool {
-    /// An empty spool. Its first input is [`Input::Recovered`].
-    #[must_use]
-    pub fn new(limits: Limits) -> Self {
-        Self { limits }
-    }
-
-    /// Takes what happened and says which disk operation comes next, if any.
-    pub fn handle(&mut self, now: Tick, input: Input) -> Vec<Output> {
-        let _ = (now, input, self.limits);
-        Vec::new()
-    }
-
-    /// When to be called next if nothing happens first; `None` if there is nothing to wait for.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Tick> {
-        None
-    }
-
-    /// The complete segments, oldest first.
-    pub fn sealed(&self) -> impl Iterator<Item = Sealed> + '_ {
-        std::iter::empty()
-    }
-
-    /// How things stand.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        Stats::default()
-    }
 }
