@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::{interpreter::Change, servers::RegistrationServer};
+use super::{failure::Failure, interpreter::Change, servers::RegistrationServer};
 use crate::protocol::registration::{Reason, SessionId};
 
 /// The far end of an uploaded result, and of the telnet forward, as the 9011 line of a KEEP names them
@@ -61,8 +61,8 @@ pub enum SessionEvent {
     Lost {
         /// What was lost.
         exchange: Exchange,
-        /// Why, for people.
-        why: String,
+        /// Why.
+        failure: Failure,
         /// When the next attempt is made, from now.
         retry: Duration,
     },

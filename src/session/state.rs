@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::{clock::UnixTime, key::HostKey, protocol::registration::SessionId};
 
+/// The longest wait that any server can ask for: 28 days (`controller-protocol` section 9).
+pub const MAX_WAIT: Duration = Duration::from_secs(2_419_200);
+
 /// The state of a session at rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -86,10 +89,10 @@ impl Timer {
         }
     }
 
-    /// How much of the wait is left at `now`: never more than its whole length.
+    /// How much of the wait is left at `now`: never more than its whole length, nor than [`MAX_WAIT`].
     #[must_use]
     pub fn left(&self, now: UnixTime) -> Duration {
         let left = self.until.saturating_sub(now.secs().max(self.since));
-        Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        Duration::from_secs(u64::try_from(left).unwrap_or(0)).min(MAX_WAIT)
     }
 }
