@@ -14,7 +14,15 @@ pub(crate) struct Private {
 }
 
 /// Reads a text file of at most `max` octets.
-pub(crate) fn read_private(path: &Path, max: u64) -> io::Result<Private> {
+///
+/// # Errors
+/// It is missing, unreadable, not a regular file, longer, or not UTF-8.
+pub fn read_private(path: &Path, max: u64) -> io::Result<String> {
+    read(path, max).map(|private| private.text)
+}
+
+/// As [`read_private`], with the permission bits.
+pub(crate) fn read(path: &Path, max: u64) -> io::Result<Private> {
     let file = File::open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
@@ -26,7 +34,7 @@ pub(crate) fn read_private(path: &Path, max: u64) -> io::Result<Private> {
     if meta.len() > max {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("{} octets, which is no key", meta.len()),
+            format!("{} octets, more than {max}", meta.len()),
         ));
     }
     let mut text = String::new();
@@ -39,6 +47,9 @@ pub(crate) fn read_private(path: &Path, max: u64) -> io::Result<Private> {
 
 /// Writes a file of mode 0600 and syncs it and its name: after a power cut there is the old file or the new
 /// one. Without `replace` an existing file fails with `AlreadyExists`.
+///
+/// # Errors
+/// Whatever the file system says.
 pub fn write_private(path: &Path, content: &[u8], replace: bool) -> io::Result<()> {
     write(path, content, 0o600, replace)
 }

@@ -6,7 +6,7 @@ mod file;
 mod host;
 mod probe;
 
-pub use file::write_private;
+pub use file::{read_private, write_private};
 pub use host::{HostKey, HostKeyError};
 pub use probe::{KeyError, KeyType, ProbeKey};
 

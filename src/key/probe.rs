@@ -222,7 +222,7 @@ fn one_word(comment: &str) -> String {
 }
 
 fn read(path: &Path) -> Result<PrivateKey, KeyError> {
-    let text = match file::read_private(path, MAX_FILE) {
+    let text = match file::read(path, MAX_FILE) {
         Ok(file::Private { mode, .. }) if mode & 0o077 != 0 => {
             return Err(KeyError::TooOpen {
                 path: path.to_owned(),

@@ -26,7 +26,7 @@ impl Session {
     pub(super) fn registered(&mut self, now: &Now, answer: &[u8], out: &mut Vec<Output>) {
         self.round = None;
         let answer = Answer::parse(answer);
-        misread(Exchange::Registration, answer.notes, out);
+        misread(Exchange::Registration, &answer.notes, out);
         self.state.force_registration = false;
         self.state.probe_id = answer.probe_id.or(self.state.probe_id);
         match answer.verdict {
@@ -86,7 +86,7 @@ impl Session {
 
     pub(super) fn initialised(&mut self, now: &Now, answer: &[u8], out: &mut Vec<Output>) {
         let answer = InitAnswer::parse(answer);
-        misread(Exchange::Init, answer.notes, out);
+        misread(Exchange::Init, &answer.notes, out);
         match answer.verdict {
             InitVerdict::Ok {
                 remote_port: Some(remote_port),
@@ -244,12 +244,11 @@ pub(super) fn tell(event: SessionEvent) -> Output {
     Output::Tell(event)
 }
 
-fn misread(exchange: Exchange, notes: Vec<String>, out: &mut Vec<Output>) {
-    out.extend(
-        notes
-            .into_iter()
-            .map(|why| tell(SessionEvent::Misread { exchange, why })),
-    );
+fn misread<N: ToString>(exchange: Exchange, notes: &[N], out: &mut Vec<Output>) {
+    out.extend(notes.iter().map(|note| {
+        let why = note.to_string();
+        tell(SessionEvent::Misread { exchange, why })
+    }));
 }
 
 /// The controller with its host key; without a usable key it is none.
@@ -263,7 +262,7 @@ fn pinned(named: registration::Controller, out: &mut Vec<Output>) -> Option<Cont
         Err(cause) => {
             misread(
                 Exchange::Registration,
-                vec![format!("the controller's key: {cause}")],
+                &[format!("the controller's key: {cause}")],
                 out,
             );
             None

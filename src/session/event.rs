@@ -79,6 +79,75 @@ pub enum SessionEvent {
     Marker(Marker),
 }
 
+impl fmt::Display for SessionEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change(Change::Table { name, lines }) => {
+                write!(f, "table {name} of {} lines received", lines.len())
+            }
+            Self::Change(_) => write!(f, "command received"),
+            Self::ServerSkipped(server) => write!(f, "{}", server.missing_key()),
+            Self::Registering { server, reason } => write!(f, "registering at {server} ({reason})"),
+            Self::Registered { probe_id: Some(id) } => write!(f, "registered as probe {id}"),
+            Self::Registered { probe_id: None } => write!(f, "registered"),
+            Self::WaitingForApproval { retry } => write!(
+                f,
+                "the key is known but not approved yet; asking again in {}",
+                Seconds(*retry)
+            ),
+            Self::ToldToWait { exchange, wait } => {
+                write!(f, "{exchange}: told to wait {}", Seconds(*wait))
+            }
+            Self::RegistrationsSpent { wait } => {
+                write!(
+                    f,
+                    "registered often enough for an hour; the next one may be made in {}",
+                    Seconds(*wait)
+                )
+            }
+            Self::ControllerAssigned { host, port } => {
+                write!(f, "controller {host} port {port} assigned")
+            }
+            Self::SessionOpened(identity) => {
+                write!(f, "session opened, reverse port {}", identity.remote_port)
+            }
+            Self::Kept(identity) => {
+                write!(f, "session kept, reverse port {}", identity.remote_port)
+            }
+            Self::Lost {
+                exchange,
+                failure,
+                retry,
+            } if retry.is_zero() => {
+                write!(f, "{exchange} failed: {failure}; trying the next server")
+            }
+            Self::Lost {
+                exchange,
+                failure,
+                retry,
+            } => {
+                write!(
+                    f,
+                    "{exchange} failed: {failure}; trying again in {}",
+                    Seconds(*retry)
+                )
+            }
+            Self::Misread { exchange, why } => write!(f, "{exchange}: {why}"),
+            Self::KickedOut => f.write_str("the controller wants a new registration"),
+            Self::Marker(marker) => write!(f, "{} {}", marker.id(), marker.text()),
+        }
+    }
+}
+
+/// A time in whole seconds, at least one.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s", self.0.as_secs_f64().round().max(1.0))
+    }
+}
+
 /// As whom the probe speaks to its controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {

@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod backoff;
+mod disk;
 pub mod event;
 pub mod failure;
 pub mod interpreter;
@@ -23,5 +24,5 @@ pub use event::{Exchange, Identity, Marker, SessionEvent};
 pub use failure::Failure;
 pub use servers::{RegistrationServer, ServerList};
 pub use session::{Input, Output, Session, Settings};
-pub use ssh::{Tunnel, TunnelError};
+pub use ssh::{Config, Resolve, Tunnel, TunnelEnd, TunnelError, run, tunnel};
 pub use state::State;

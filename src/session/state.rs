@@ -15,6 +15,8 @@ pub const MAX_WAIT: Duration = Duration::from_secs(2_419_200);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
+    /// Which key and registration servers it belongs to; under others it does not count.
+    pub made_for: String,
     /// The probe's number, once told.
     pub probe_id: Option<u32>,
     /// The controller that the last registration named.

@@ -1,0 +1,112 @@
+//! The way results take to the controller: channels on the KEEP connection.
+
+use russh::client::Handle;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::timeout,
+};
+
+use super::connect::Client;
+
+/// The port of the controller's upload service, at its own loopback (`controller-protocol` section 3.2).
+const UPLOAD_PORT: u32 = 8080;
+/// The originator we name for an upload: OpenSSH names the ephemeral port of a local connection, of which
+/// there is none here.
+const ORIGINATOR: (&str, u32) = ("127.0.0.1", 49_152);
+/// How long the controller may take to open a channel (`controller-protocol` section 6.5: connect within 10 s).
+const OPEN_LIMIT: Duration = Duration::from_secs(10);
+
+type Current = Option<Arc<Handle<Client>>>;
+
+/// The two ends of the way that uploads take: one for [`run`](super::run), one for the uploader.
+#[must_use]
+pub fn tunnel() -> (TunnelEnd, Tunnel) {
+    let (end, current) = watch::channel(None);
+    (TunnelEnd(end), Tunnel { current })
+}
+
+/// The session's end of a [`Tunnel`].
+pub struct TunnelEnd(watch::Sender<Current>);
+
+impl TunnelEnd {
+    pub(super) fn set(&self, current: Current) {
+        self.0.send_replace(current);
+    }
+}
+
+impl fmt::Debug for TunnelEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TunnelEnd").finish_non_exhaustive()
+    }
+}
+
+/// The way uploads take: channels to `127.0.0.1:8080` at the controller, on the current KEEP connection.
+///
+/// Cloneable; every clone sees the connection come and go.
+#[derive(Clone)]
+pub struct Tunnel {
+    current: watch::Receiver<Current>,
+}
+
+impl Tunnel {
+    /// Whether there is a KEEP connection now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.current.borrow().is_some()
+    }
+
+    /// Waits for the next KEEP connection, at once if there is one. Never returns when the session has ended.
+    pub async fn connected(&mut self) {
+        if self.current.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Opens a channel for one upload; fails at once when there is no KEEP connection.
+    ///
+    /// # Errors
+    /// There is no connection, or the controller refuses the channel or does not answer within ten seconds.
+    pub async fn open(
+        &self,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, TunnelError> {
+        let handle = self
+            .current
+            .borrow()
+            .clone()
+            .ok_or(TunnelError::NotConnected)?;
+        let (address, port) = ORIGINATOR;
+        let opening = handle.channel_open_direct_tcpip("127.0.0.1", UPLOAD_PORT, address, port);
+        match timeout(OPEN_LIMIT, opening).await {
+            Ok(Ok(channel)) => Ok(channel.into_stream()),
+            Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
+                Err(TunnelError::Refused(format!("{reason:?}")))
+            }
+            Ok(Err(_)) => Err(TunnelError::NotConnected),
+            Err(_) => Err(TunnelError::TimedOut),
+        }
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("connected", &self.is_connected())
+            .finish()
+    }
+}
+
+/// Why no channel to the controller's upload service could be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TunnelError {
+    /// There is no KEEP connection now.
+    #[error("not connected to a controller")]
+    NotConnected,
+    /// The controller did not open the channel.
+    #[error("the controller refuses the upload channel: {0}")]
+    Refused(String),
+    /// The controller did not answer.
+    #[error("the controller does not answer the request for an upload channel")]
+    TimedOut,
+}
