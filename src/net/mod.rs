@@ -5,6 +5,7 @@
 //! decides what is measured.
 
 mod driver;
+pub mod recording;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 

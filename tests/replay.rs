@@ -1,0 +1,25 @@
+//! Recorded runs through the machines: the vectors of the official probe, and our own transcripts.
+//!
+//! `cargo test --test replay` prints what it did, which a test runner would hide, so it brings its own `main`.
+//!
+//! - Vectors: `STARLING_VECTORS`, by default `../shared/vectors`. Without them the test says so and passes.
+//! - Transcripts: `tests/transcripts/<kind>/*.transcript`. With `UPDATE=1` those that differ are rewritten for
+//!   review; the test fails all the same, so that nothing passes unseen.
+
+mod replay {
+    pub(super) mod transcripts;
+    pub(super) mod vectors;
+}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let transcripts = replay::transcripts::run();
+    // Last, since its last line is the total that others read.
+    let vectors = replay::vectors::run();
+    if vectors && transcripts {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
