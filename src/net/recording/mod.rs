@@ -8,6 +8,7 @@
 //! entered in the two `match`es below.
 
 mod container;
+mod dns;
 mod ping;
 
 use std::{collections::VecDeque, time::Duration};
@@ -79,6 +80,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
     // One arm a type.
     match spec.kind() {
         Kind::Ping => ping::play(&mut player, &mut reader),
+        Kind::Dns => dns::play(&mut player, &mut reader),
         other => Err(ReplayError::NotBuilt(other)),
     }
 }
@@ -86,7 +88,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
 /// Whether recordings of this type can be replayed.
 #[must_use]
 pub const fn is_built(kind: Kind) -> bool {
-    matches!(kind, Kind::Ping)
+    matches!(kind, Kind::Ping | Kind::Dns)
 }
 
 /// A machine in a replay: what all types do alike. A type whose receive times come from the recording sets them
@@ -164,6 +166,7 @@ impl Recorder {
         // One arm a type.
         match spec.kind() {
             Kind::Ping => Ok(Self(Box::new(ping::Recording::default()))),
+            Kind::Dns => Ok(Self(Box::new(dns::Recording::default()))),
             other => Err(ReplayError::NotBuilt(other)),
         }
     }
