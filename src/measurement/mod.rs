@@ -12,6 +12,7 @@ pub mod dns;
 pub mod format;
 pub mod machine;
 pub mod ping;
+pub mod traceroute;
 
 pub use machine::{Input, Machine, Outcome, Output};
 
@@ -82,7 +83,7 @@ impl Kind {
     /// Whether this build can run the type.
     #[must_use]
     pub const fn is_built(self) -> bool {
-        matches!(self, Self::Dns | Self::Ping)
+        matches!(self, Self::Dns | Self::Ping | Self::Traceroute)
     }
 }
 
@@ -143,6 +144,8 @@ pub struct Common {
 pub enum Options {
     /// `evping`
     Ping(ping::Options),
+    /// `evtraceroute`
+    Traceroute(traceroute::Options),
     /// `evtdig`
     Dns(dns::Options),
 }
@@ -165,6 +168,13 @@ impl Spec {
                     options: Options::Ping(options),
                 })
             }
+            Kind::Traceroute => {
+                let (common, options) = traceroute::Options::parse(&rest, rules)?;
+                Ok(Self {
+                    common,
+                    options: Options::Traceroute(options),
+                })
+            }
             Kind::Dns => {
                 let (common, options) = dns::Options::parse(&rest, rules)?;
                 Ok(Self {
@@ -181,6 +191,7 @@ impl Spec {
     pub const fn kind(&self) -> Kind {
         match self.options {
             Options::Ping(_) => Kind::Ping,
+            Options::Traceroute(_) => Kind::Traceroute,
             Options::Dns(_) => Kind::Dns,
         }
     }
@@ -190,6 +201,7 @@ impl Spec {
     pub fn target(&self) -> &str {
         match &self.options {
             Options::Ping(options) => &options.target,
+            Options::Traceroute(options) => &options.target,
             Options::Dns(options) => &options.server,
         }
     }
@@ -204,6 +216,13 @@ impl Spec {
                     _ => None,
                 };
                 Box::new(ping::Ping::new(options.clone(), run, carry))
+            }
+            Options::Traceroute(options) => {
+                let carry = match carry {
+                    Carry::Traceroute(carry) => Some(carry),
+                    _ => None,
+                };
+                Box::new(traceroute::Traceroute::new(options.clone(), run, carry))
             }
             Options::Dns(options) => {
                 let carry = match carry {
@@ -247,6 +266,8 @@ pub enum Carry {
     Nothing,
     /// Of `evping`.
     Ping(ping::Carry),
+    /// Of `evtraceroute`.
+    Traceroute(traceroute::Carry),
     /// Of `evtdig`.
     Dns(dns::Carry),
 }
@@ -256,6 +277,8 @@ pub enum Carry {
 pub enum Body {
     /// Of `evping`.
     Ping(ping::Body),
+    /// Of `evtraceroute`.
+    Traceroute(traceroute::Body),
     /// Of `evtdig`.
     Dns(dns::Body),
 }
@@ -266,6 +289,7 @@ impl Body {
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Ping(_) => Kind::Ping,
+            Self::Traceroute(_) => Kind::Traceroute,
             Self::Dns(_) => Kind::Dns,
         }
     }
@@ -275,6 +299,7 @@ impl Body {
     pub fn line(&self, head: &Head, dialect: Dialect) -> String {
         match self {
             Self::Ping(body) => body.line(head, dialect),
+            Self::Traceroute(body) => body.line(head, dialect),
             Self::Dns(body) => body.line(head, dialect),
         }
     }
@@ -285,6 +310,8 @@ impl Body {
 pub enum Seen {
     /// Of `evping`.
     Ping(ping::Seen),
+    /// Of `evtraceroute`.
+    Traceroute(traceroute::Seen),
     /// Of `evtdig`.
     Dns(dns::Seen),
 }

@@ -10,6 +10,7 @@
 mod container;
 mod dns;
 mod ping;
+mod traceroute;
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -80,6 +81,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
     // One arm a type.
     match spec.kind() {
         Kind::Ping => ping::play(&mut player, &mut reader),
+        Kind::Traceroute => traceroute::play(&mut player, &mut reader),
         Kind::Dns => dns::play(&mut player, &mut reader),
         other => Err(ReplayError::NotBuilt(other)),
     }
@@ -88,7 +90,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
 /// Whether recordings of this type can be replayed.
 #[must_use]
 pub const fn is_built(kind: Kind) -> bool {
-    matches!(kind, Kind::Ping | Kind::Dns)
+    matches!(kind, Kind::Ping | Kind::Dns | Kind::Traceroute)
 }
 
 /// A machine in a replay: what all types do alike. A type whose receive times come from the recording sets them
@@ -166,6 +168,7 @@ impl Recorder {
         // One arm a type.
         match spec.kind() {
             Kind::Ping => Ok(Self(Box::new(ping::Recording::default()))),
+            Kind::Traceroute => Ok(Self(Box::new(traceroute::Recording::default()))),
             Kind::Dns => Ok(Self(Box::new(dns::Recording::default()))),
             other => Err(ReplayError::NotBuilt(other)),
         }
