@@ -68,14 +68,18 @@ impl Config {
     #[must_use]
     pub fn loopback(data_dir: PathBuf) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // One key for both: it takes a while to make one.
+        let host_key = Some(data_dir.join("host_key"));
         Self {
             data_dir,
             registration: Registration {
                 listen: any,
+                host_key: host_key.clone(),
                 ..Registration::default()
             },
             controller: Controller {
                 listen: any,
+                host_key,
                 ..Controller::default()
             },
             approval: Approval::Automatic,

@@ -140,6 +140,15 @@ pub enum KeyError {
     Fingerprint(String),
 }
 
+/// A made-up Ed25519 key for tests: the blob's 32 bytes are all `number`.
+#[cfg(test)]
+pub(super) fn test_key(number: u8) -> ProbeKey {
+    let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+    blob.extend([number; 32]);
+    let line = format!("ssh-ed25519 {}", STANDARD.encode(blob));
+    line.parse().expect("a well-formed key line")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! run time, [`Event`] what an operator sees. Every request of a driver carries a [`Ticket`] by which its answer
 //! finds the way back.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     config::{Measurement, OneOff},
@@ -12,7 +12,7 @@ use super::{
     registry::Known,
     telnet::Outcome,
 };
-use crate::protocol::registration::SessionId;
+use crate::protocol::registration::{self, SessionId};
 
 /// One SSH connection, numbered by the driver, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,10 +49,10 @@ pub enum Input {
     Joined {
         /// The connection.
         connection: ConnectionId,
+        /// What its listener is for.
+        role: Role,
         /// Its key.
         key: ProbeKey,
-        /// Where it comes from.
-        peer: SocketAddr,
     },
     /// A connection is over.
     Left {
@@ -210,6 +210,40 @@ pub struct Response {
     pub manner: Manner,
 }
 
+impl Response {
+    /// The bytes that acknowledge a post.
+    #[must_use]
+    pub fn ok() -> Self {
+        Self::plain(200, "OK\n")
+    }
+
+    /// Anything else than an acknowledgement, with its reason for people.
+    #[must_use]
+    pub fn refused(status: u16, reason: &str) -> Self {
+        Self::plain(status, &format!("{reason}\n"))
+    }
+
+    /// No answer at all.
+    #[must_use]
+    pub fn none(manner: Manner) -> Self {
+        Self {
+            manner,
+            ..Self::plain(0, "")
+        }
+    }
+
+    fn plain(status: u16, body: &str) -> Self {
+        Self {
+            status,
+            body: body.to_owned(),
+            retry_after: None,
+            date_offset: 0,
+            delay: Duration::ZERO,
+            manner: Manner::Plain,
+        }
+    }
+}
+
 /// How a response's bytes go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
@@ -274,7 +308,7 @@ pub enum RequestError {
 /// A failure to be played, for tests of probes and for demonstration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// For the next posts that carry results.
+    /// For the next posts but those for the time only.
     Posts {
         /// Whose; `None` for anybody's.
         probe: Option<ProbeId>,
@@ -365,9 +399,9 @@ pub enum Event {
         name: Option<String>,
         /// Its key's fingerprint.
         fingerprint: String,
-        /// The reason it gave, as sent; empty if its block could not be read.
-        reason: String,
-        /// The answer's first line, and `CONTROLLER` if it was assigned one.
+        /// The block it sent: `REASON_FOR_REGISTRATION` and software, or what is wrong with it.
+        block: Result<registration::Request, registration::RequestError>,
+        /// The first line of the answer.
         answer: String,
         /// Whether it was assigned a controller.
         assigned: bool,
@@ -445,6 +479,8 @@ pub enum Source {
 pub struct Accepted {
     /// The result's id, if it has one.
     pub id: Option<u64>,
+    /// Whether it holds something that was measured, rather than only errors, losses or the probe's own state.
+    pub measured: bool,
     /// The RESULT line verbatim, without its end.
     pub line: String,
 }

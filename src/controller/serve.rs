@@ -1,14 +1,28 @@
 //! Starts a private network and owns what runs in it.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
-use tokio::sync::{mpsc, watch};
+use ring::digest::{SHA256, digest};
+use russh::keys::PrivateKey;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use super::{
     config::{Config, ConfigError},
-    messages::{Event, Request, RequestError},
+    core::{self, Core},
+    hostkey::{self, HostKeyError},
+    messages::{Answer, Event, Input, Request, RequestError, Role},
+    network::{Memory, Network},
+    ssh::{self, Servers},
+    store::{self, Store},
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, protocol::registration};
 
 /// A network that runs.
 #[derive(Debug)]
@@ -23,24 +37,36 @@ pub struct Running {
     pub controller_host_key_line: String,
     /// To ask things of it.
     pub handle: ControllerHandle,
+    tasks: JoinSet<()>,
 }
 
 impl Running {
-    /// Waits until everything has stopped, after `shutdown` became true.
-    pub async fn finished(self) {}
+    /// Waits until everything has stopped and all that was accepted is on disk, after `shutdown` became true.
+    pub async fn finished(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
 }
 
 /// Asks things of a running network; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct ControllerHandle {}
+pub struct ControllerHandle {
+    core: Core,
+}
 
 impl ControllerHandle {
     /// Asks for something and waits until it is decided, not until probes have obeyed.
     ///
     /// # Errors
     /// Why it was not honoured.
-    pub async fn request(&self, _request: Request) -> Result<(), RequestError> {
-        Err(RequestError::Stopping)
+    pub async fn request(&self, request: Request) -> Result<(), RequestError> {
+        match self
+            .core
+            .ask(|ticket| Input::Request { ticket, request })
+            .await
+        {
+            Some(Answer::Requested(result)) => result,
+            _ => Err(RequestError::Stopping),
+        }
     }
 }
 
@@ -50,29 +76,147 @@ pub enum ServeError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A host key.
+    #[error(transparent)]
+    HostKey(#[from] HostKeyError),
+    /// A port.
+    #[error(
+        "cannot listen on {address}: {cause}; is it in use, or below 1024 without the privilege?"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
+    /// A directory or file.
+    #[error("cannot use {path}: {cause}")]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        cause: io::Error,
+    },
 }
 
 /// Starts registration server and controller; returns once both listen.
 ///
 /// `seed` feeds host keys (if there are none yet) and session ids: draw it from the system. A watcher that lags
-/// misses events, it never slows the network. `shutdown` becoming true stops everything.
+/// misses events, it never slows the network. `shutdown` becoming true, or its sender going away, stops everything.
 ///
 /// # Errors
 /// A bad configuration, a port that is taken, a data directory that cannot be used.
 pub async fn serve(
-    config: Config,
-    _clock: Clock,
-    _seed: [u8; 32],
-    _events: mpsc::Sender<Event>,
-    _shutdown: watch::Receiver<bool>,
+    mut config: Config,
+    clock: Clock,
+    seed: [u8; 32],
+    events: mpsc::Sender<Event>,
+    shutdown: watch::Receiver<bool>,
 ) -> Result<Running, ServeError> {
     config.check()?;
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let dir = config.data_dir.clone();
+    let data = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| ServeError::Data { path, cause }
+    };
+    let store = Store::open(&dir, config.accepted.as_deref())
+        .map_err(data(config.accepted.as_deref().unwrap_or(&dir)))?;
+    let (registration_key, controller_key) = host_keys(&config, seed).await?;
+    let registration = bind(config.registration.listen).await?;
+    let shared = config.registration.listen == config.controller.listen
+        && config.controller.listen.port() != 0;
+    let controller = if shared {
+        None
+    } else {
+        Some(bind(config.controller.listen).await?)
+    };
+    let address_of = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(data(&dir));
+    let registration_addr = address_of(&registration)?;
+    let controller_addr = controller
+        .as_ref()
+        .map_or(Ok(registration_addr), address_of)?;
+    let served_key = if shared {
+        &registration_key
+    } else {
+        &controller_key
+    };
+    let controller_host_key_line = hostkey::line(served_key);
+    let assigned = registration::Controller {
+        host: config.controller.host(),
+        port: config
+            .controller
+            .advertise_port
+            .unwrap_or(controller_addr.port()),
+        key_type: "ssh-rsa".to_owned(),
+        key_blob: controller_host_key_line
+            .trim_start_matches("ssh-rsa ")
+            .to_owned(),
+    };
+    config.controller.listen = controller_addr;
+    let memory = Memory {
+        known: store::load_probes(&dir).map_err(data(&dir.join("probes.json")))?,
+        stored: store::recent(&dir, config.limits.remembered_lines).map_err(data(&dir))?,
+    };
+    let limits = config.limits.clone();
+    let network = Network::new(config, assigned, derived(seed, "sessions"), memory);
+    let (core, driver) =
+        core::start(network, clock, store, dir.clone(), events).map_err(data(&dir))?;
+    let servers = Servers::new(core.clone(), limits);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(driver.run(shutdown.clone()));
+    let registration_host_key_line = hostkey::line(&registration_key);
+    let role = if shared {
+        Role::Both
+    } else {
+        Role::Registration
+    };
+    tasks.spawn(
+        servers
+            .clone()
+            .listen(registration, role, registration_key, shutdown.clone()),
+    );
+    if let Some(controller) = controller {
+        tasks.spawn(servers.listen(controller, Role::Controller, controller_key, shutdown));
+    }
     Ok(Running {
-        registration_addr: nowhere,
-        controller_addr: nowhere,
-        registration_host_key_line: String::new(),
-        controller_host_key_line: String::new(),
-        handle: ControllerHandle {},
+        registration_addr,
+        controller_addr,
+        registration_host_key_line,
+        controller_host_key_line,
+        handle: ControllerHandle { core },
+        tasks,
     })
+}
+
+async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
+    ssh::bind(address)
+        .await
+        .map_err(|cause| ServeError::Listen { address, cause })
+}
+
+/// Both host keys. Making one takes a while, so it is done where it holds up nobody.
+async fn host_keys(
+    config: &Config,
+    seed: [u8; 32],
+) -> Result<(PrivateKey, PrivateKey), ServeError> {
+    let path = |given: &Option<PathBuf>, name: &str| {
+        given.clone().unwrap_or_else(|| config.data_dir.join(name))
+    };
+    let registration = path(&config.registration.host_key, "registration_host_key");
+    let controller = path(&config.controller.host_key, "controller_host_key");
+    let both = tokio::task::spawn_blocking(move || {
+        let first = hostkey::load_or_make(&registration, derived(seed, "registration host key"))?;
+        let second = hostkey::load_or_make(&controller, derived(seed, "controller host key"))?;
+        Ok::<_, HostKeyError>((first, second))
+    });
+    Ok(both.await.expect("making keys does not panic")?)
+}
+
+/// A seed for one purpose, which tells nothing of those for others.
+fn derived(seed: [u8; 32], purpose: &str) -> [u8; 32] {
+    let mut own = [0; 32];
+    own.copy_from_slice(digest(&SHA256, &[&seed[..], purpose.as_bytes()].concat()).as_ref());
+    own
 }
