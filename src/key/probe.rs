@@ -136,7 +136,7 @@ impl ProbeKey {
     /// `ssh-ed25519 AAAA… comment`: what is entered where probes are registered.
     #[must_use]
     pub fn public_line(&self) -> String {
-        let comment = one_word(&self.private.comment().to_string());
+        let comment = one_word(self.private.comment().as_ref());
         let line = format!("{} {}", self.type_name(), self.blob_text());
         if comment.is_empty() {
             line
