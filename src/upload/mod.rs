@@ -1,17 +1,22 @@
 //! Results leaving: which post is due when, and what its answer means (`controller-protocol` section 6).
 //!
-//! [`Uploader`] is a pure machine; [`http`] makes one post over a stream. Nothing is forgotten without a 2xx answer
-//! with the right body, so a segment may arrive twice, never not at all.
+//! [`Uploader`] is a pure machine; [`http`] makes one post over a stream. Nothing is forgotten without a 2xx
+//! answer with the right body, so a segment may arrive twice, but never not at all.
 
+pub mod duty;
 pub mod http;
 pub mod policy;
+#[cfg(test)]
+mod tests;
 
-pub use policy::{Envelope, Uploader};
+pub use duty::{Duty, Slots};
+pub use policy::{Own, Uploader};
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     clock::UnixTime,
+    protocol::registration::SessionId,
     spool::{Number, Sealed},
 };
 
@@ -35,96 +40,83 @@ pub enum Which {
     OneOff,
 }
 
-/// When a line of crontab `main` is due (`controller-protocol` sections 5.1 and 5.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Slots {
-    /// Seconds from one slot to the next, at least 1.
-    pub interval: u64,
-    /// Unix time of the first slot: the phase of all others.
-    pub start: i64,
-    /// Unix time after which there are none; 0 for no end.
-    pub end: i64,
-    /// `UNIFORM n`: each slot is moved by a random whole number of seconds, 0 to n, less n/2. 0 for none.
-    pub spread: u64,
-}
-
-/// What crontabs `main` and `7` want done besides measuring.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Duty {
-    /// A post of results, or of the time alone.
-    Post {
-        /// [`Which::Main`] or [`Which::TimeSync`].
-        which: Which,
-        /// When.
-        slots: Slots,
-        /// Host of the URL, without port and brackets.
-        host: String,
-        /// Path and query of the URL.
-        target: String,
-        /// `--set-time`: tolerance in seconds; `None` to leave the time alone.
-        set_time: Option<u32>,
-        /// `--maxpostsize`: bytes of body at most.
-        max_post_size: u64,
-        /// `--local-time`: send our time along.
-        local_time: bool,
-    },
-    /// `condmv -A`: a line that says that results up to here are handed over.
-    Marker {
-        /// When.
-        slots: Slots,
-        /// The text, such as `RESULT 9907 ongoing`.
-        text: String,
-        /// The path as it is printed after the time.
-        path: String,
-    },
+impl Which {
+    /// The queue that its results come from. The time is asked for by whoever posts periodic results, so the two
+    /// never overlap.
+    #[must_use]
+    pub const fn queue(self) -> Queue {
+        match self {
+            Self::Main | Self::TimeSync => Queue::Periodic,
+            Self::OneOff => Queue::OneOff,
+        }
+    }
 }
 
 /// Who the probe is in this session.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The probe's number.
-    pub probe_id: u32,
-    /// The session's id: a secret.
-    pub session_id: String,
+    /// The probe's number, once it was told.
+    pub probe_id: Option<u32>,
+    /// The session's id.
+    pub session_id: SessionId,
+}
+
+/// Path and query of a post: the session's id stands in it, so it does not show in debug output.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Target(pub String);
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Target(…)")
+    }
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// A session began (or another one did).
+    /// A session began, or another one did.
     Session(Identity),
-    /// The table was replaced: these are its utility lines. Empty: back to our own interval.
+    /// A table was replaced: these are the utility lines of all of them. Without a line for results we keep to
+    /// our own interval.
     Duties(Vec<Duty>),
     /// The tunnel stands (`true`) or fell.
     Tunnel(bool),
     /// What [`Output::Collect`] found: the complete segments, oldest first.
     Collected(Queue, Vec<Sealed>),
-    /// How the post ended.
+    /// How the post ended. Every [`Output::Post`] is answered by one.
     Answered(Which, Answer),
-    /// A one-off's result was spooled; `idle` if no other one-off is running.
+    /// A one-off's result was spooled.
     OneOff {
-        /// Whether that was the last one running.
+        /// Whether no other one-off is running now.
         idle: bool,
     },
-    /// The deadline came.
+    /// The [deadline](Uploader::deadline) came.
     Deadline,
 }
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
-    /// Seal the open segment of this queue and tell what there is.
-    Collect(Queue),
+    /// Complete the open segment of this queue, unless there are `enough` bytes of lines without it, and tell
+    /// which segments there are.
+    Collect {
+        /// Whose.
+        queue: Queue,
+        /// Bytes of lines that one post takes.
+        enough: u64,
+    },
     /// Make this post.
     Post(Post),
     /// These were accepted: remove them.
     Uploaded(Queue, Vec<Number>),
-    /// The upload failed, what there is stays.
+    /// The upload failed: what there is stays for a while.
     Kept(Queue),
     /// Append this line to the periodic spool.
     Append(String),
-    /// A new size for segments, in bytes of lines.
+    /// A new size for the segments of both spools, in bytes of lines.
     Limit(usize),
+    /// The server's clock confirms ours at this moment: `lts` counts from here.
+    InSync(UnixTime),
     /// The controller asks us to wait: no posts for so long.
     Held(Duration),
 }
@@ -137,60 +129,46 @@ pub struct Post {
     /// Host header.
     pub host: String,
     /// Path and query.
-    pub target: String,
+    pub target: Target,
     /// The segments whose lines are the body, in this order.
     pub segments: Vec<Number>,
-    /// Whether status lines stand in front of them.
+    /// Whether the status lines stand in front of them (`controller-protocol` section 10, row 29).
     pub status: bool,
-    /// Tolerance in seconds for the server's time, if it is to be looked at.
-    pub set_time: Option<u32>,
     /// Whether to send our own time along.
     pub local_time: bool,
+    /// The longest wait for an answer.
+    pub timeout: Duration,
     /// The session id of the footer.
-    pub session_id: String,
+    pub session_id: SessionId,
 }
 
 /// How a post ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 2xx and the body that says so.
-    Accepted {
-        /// The server's time and how long it took to get it.
-        date: Option<ServerDate>,
-    },
-    /// 2xx with another body: nothing was acknowledged.
-    OtherBody {
-        /// As above.
-        date: Option<ServerDate>,
-    },
-    /// Another status.
-    Refused {
+    /// The controller said something.
+    Heard {
         /// The status.
         status: u16,
-        /// `Retry-After`, if it was understood.
+        /// A success, and the body that says so: the lines are the controller's now.
+        accepted: bool,
+        /// `Retry-After`, if there was one.
         retry_after: Option<Duration>,
-        /// As above.
+        /// `Date`, if there was one.
         date: Option<ServerDate>,
     },
     /// No answer.
     Failed(http::PostError),
+    /// Not made: a segment could not be read.
+    NotMade,
 }
 
 /// A `Date` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerDate {
-    /// What it says.
-    pub date: UnixTime,
-    /// Our wall clock when the headers were read.
+    /// What it says: Unix seconds.
+    pub date: i64,
+    /// Our wall clock when the headers had been read.
     pub local: UnixTime,
     /// From just before the connect until then.
     pub rtt: Duration,
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity")
-            .field("probe_id", &self.probe_id)
-            .finish_non_exhaustive()
-    }
 }
