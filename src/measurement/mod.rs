@@ -11,6 +11,7 @@ pub mod args;
 pub mod dns;
 pub mod format;
 pub mod machine;
+pub mod ntp;
 pub mod ping;
 pub mod traceroute;
 
@@ -83,7 +84,7 @@ impl Kind {
     /// Whether this build can run the type.
     #[must_use]
     pub const fn is_built(self) -> bool {
-        matches!(self, Self::Dns | Self::Ping | Self::Traceroute)
+        matches!(self, Self::Dns | Self::Ping | Self::Traceroute | Self::Ntp)
     }
 }
 
@@ -146,6 +147,8 @@ pub enum Options {
     Ping(ping::Options),
     /// `evtraceroute`
     Traceroute(traceroute::Options),
+    /// `evntp`
+    Ntp(ntp::Options),
     /// `evtdig`
     Dns(dns::Options),
 }
@@ -166,6 +169,13 @@ impl Spec {
                 Ok(Self {
                     common,
                     options: Options::Ping(options),
+                })
+            }
+            Kind::Ntp => {
+                let (common, options) = ntp::Options::parse(&rest, rules)?;
+                Ok(Self {
+                    common,
+                    options: Options::Ntp(options),
                 })
             }
             Kind::Traceroute => {
@@ -192,6 +202,7 @@ impl Spec {
         match self.options {
             Options::Ping(_) => Kind::Ping,
             Options::Traceroute(_) => Kind::Traceroute,
+            Options::Ntp(_) => Kind::Ntp,
             Options::Dns(_) => Kind::Dns,
         }
     }
@@ -202,6 +213,7 @@ impl Spec {
         match &self.options {
             Options::Ping(options) => &options.target,
             Options::Traceroute(options) => &options.target,
+            Options::Ntp(options) => &options.target,
             Options::Dns(options) => &options.server,
         }
     }
@@ -217,6 +229,8 @@ impl Spec {
                 };
                 Box::new(ping::Ping::new(options.clone(), run, carry))
             }
+            // Nothing of it outlives a run.
+            Options::Ntp(options) => Box::new(ntp::Ntp::new(options.clone(), run)),
             Options::Traceroute(options) => {
                 let carry = match carry {
                     Carry::Traceroute(carry) => Some(carry),
@@ -268,6 +282,8 @@ pub enum Carry {
     Ping(ping::Carry),
     /// Of `evtraceroute`.
     Traceroute(traceroute::Carry),
+    /// Of `evntp`.
+    Ntp(ntp::Carry),
     /// Of `evtdig`.
     Dns(dns::Carry),
 }
@@ -279,6 +295,8 @@ pub enum Body {
     Ping(ping::Body),
     /// Of `evtraceroute`.
     Traceroute(traceroute::Body),
+    /// Of `evntp`.
+    Ntp(ntp::Body),
     /// Of `evtdig`.
     Dns(dns::Body),
 }
@@ -290,6 +308,7 @@ impl Body {
         match self {
             Self::Ping(_) => Kind::Ping,
             Self::Traceroute(_) => Kind::Traceroute,
+            Self::Ntp(_) => Kind::Ntp,
             Self::Dns(_) => Kind::Dns,
         }
     }
@@ -300,6 +319,7 @@ impl Body {
         match self {
             Self::Ping(body) => body.line(head, dialect),
             Self::Traceroute(body) => body.line(head, dialect),
+            Self::Ntp(body) => body.line(head, dialect),
             Self::Dns(body) => body.line(head, dialect),
         }
     }
@@ -312,6 +332,8 @@ pub enum Seen {
     Ping(ping::Seen),
     /// Of `evtraceroute`.
     Traceroute(traceroute::Seen),
+    /// Of `evntp`.
+    Ntp(ntp::Seen),
     /// Of `evtdig`.
     Dns(dns::Seen),
 }

@@ -9,6 +9,7 @@
 
 mod container;
 mod dns;
+mod ntp;
 mod ping;
 mod traceroute;
 
@@ -82,6 +83,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
     match spec.kind() {
         Kind::Ping => ping::play(&mut player, &mut reader),
         Kind::Traceroute => traceroute::play(&mut player, &mut reader),
+        Kind::Ntp => ntp::play(&mut player, &mut reader),
         Kind::Dns => dns::play(&mut player, &mut reader),
         other => Err(ReplayError::NotBuilt(other)),
     }
@@ -90,7 +92,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
 /// Whether recordings of this type can be replayed.
 #[must_use]
 pub const fn is_built(kind: Kind) -> bool {
-    matches!(kind, Kind::Ping | Kind::Dns | Kind::Traceroute)
+    matches!(kind, Kind::Ping | Kind::Dns | Kind::Traceroute | Kind::Ntp)
 }
 
 /// A machine in a replay: what all types do alike. A type whose receive times come from the recording sets them
@@ -169,6 +171,7 @@ impl Recorder {
         match spec.kind() {
             Kind::Ping => Ok(Self(Box::new(ping::Recording::default()))),
             Kind::Traceroute => Ok(Self(Box::new(traceroute::Recording::default()))),
+            Kind::Ntp => Ok(Self(Box::new(ntp::Recording::default()))),
             Kind::Dns => Ok(Self(Box::new(dns::Recording::default()))),
             other => Err(ReplayError::NotBuilt(other)),
         }
