@@ -6,6 +6,11 @@
 //! - Transcripts: `tests/transcripts/<kind>/*.transcript`. With `UPDATE=1` those that differ are rewritten for
 //!   review; the test fails all the same, so that nothing passes unseen.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "printing what was replayed is the point"
+)]
+
 mod replay {
     pub(super) mod transcripts;
     pub(super) mod vectors;

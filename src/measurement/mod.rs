@@ -14,6 +14,7 @@ pub mod machine;
 pub mod ntp;
 pub mod ping;
 pub mod traceroute;
+pub mod transcript;
 
 pub use machine::{Input, Machine, Outcome, Output};
 
