@@ -40,7 +40,7 @@ const GUARD: Duration = Duration::from_secs(5);
 /// The query's ID while a recording is read or written.
 const RECORDED_ID: u16 = 12345;
 /// The TLS library of a live run. A test holds it against the lock file.
-const TLS_LIBRARY: &str = "rustls 0.23.46";
+pub(super) const TLS_LIBRARY: &str = "rustls 0.23.46";
 /// The TLS library of a recording.
 const RECORDED_TLS_LIBRARY: &str = "test 0.0.0";
 
