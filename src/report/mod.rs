@@ -5,3 +5,5 @@
 pub mod lines;
 pub mod parse;
 pub mod system;
+#[cfg(test)]
+mod tests;
