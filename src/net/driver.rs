@@ -1,12 +1,30 @@
-//! The loop of one run.
+//! The loop of one run: every effect is carried out at once and answered by an input; inputs are told in the
+//! order in which they happened.
 
-use std::{collections::VecDeque, pin::pin};
-
-use super::{Event, Net, Precision};
-use crate::{
-    clock::Now,
-    measurement::machine::{Call, Failure, Handle, Input, Machine, Outcome, Output, ResolveError},
+use std::{
+    collections::{BTreeMap, VecDeque},
+    pin::{Pin, pin},
+    task::{Context, Poll},
 };
+
+use nix::{errno::Errno, libc};
+use tokio::sync::mpsc;
+
+use super::{
+    Arrived, Event, Net,
+    endpoint::{Endpoint, Opener},
+    resolver, socket,
+    stream::Link,
+};
+use crate::{
+    clock::Tick,
+    measurement::machine::{
+        Call, Failure, Family, Handle, Input, Machine, Outcome, Output, Packet, Socket, Stream,
+    },
+};
+
+/// Packets that wait for a run at most. One more is lost, like one for which a socket has no room.
+const INBOX: usize = 1_024;
 
 /// Runs `machine` to its `Done`.
 pub(super) async fn run(
@@ -17,17 +35,27 @@ pub(super) async fn run(
 ) -> Outcome {
     let mut stop = pin!(stop);
     let mut stopped = false;
-    let mut inputs = VecDeque::from([(net.now(), Precision::Process, Input::Start)]);
+    let mut run = Run::new(net);
+    run.answer(None, Input::Start);
     loop {
-        let (mut now, precision, input) = match inputs.pop_front() {
-            Some(next) => next,
-            None => {
-                let deadline = machine.deadline().map(|tick| net.clock().instant(tick));
-                let input = tokio::select! {
-                    () = &mut stop, if !stopped => { stopped = true; Input::Stop }
-                    () = sleep_until(deadline) => Input::Deadline,
-                };
-                (net.now(), Precision::Process, input)
+        let Arrived {
+            mut now,
+            precision,
+            input,
+            ..
+        } = loop {
+            let deadline = machine.deadline();
+            if let Some(arrived) = run.pop(deadline) {
+                break arrived;
+            }
+            tokio::select! {
+                biased;
+                () = &mut stop, if !stopped => {
+                    stopped = true;
+                    break Arrived::noticed(net.now(), None, Input::Stop);
+                }
+                () = std::future::poll_fn(|context| run.poll(context)) => {}
+                () = sleep_until(net, deadline) => {}
             }
         };
         watch(&Event::In {
@@ -35,51 +63,289 @@ pub(super) async fn run(
             precision,
             input: &input,
         });
-        let outputs = machine.handle(&mut now, input);
-        for output in outputs {
+        for output in machine.handle(&mut now, input) {
             watch(&Event::Out {
                 at: now.peek(),
                 output: &output,
             });
             match output {
                 Output::Done(outcome) => return outcome,
-                effect => inputs.extend(refuse(net, &effect)),
+                effect => run.perform(effect),
             }
         }
     }
 }
 
-async fn sleep_until(deadline: Option<std::time::Instant>) {
+async fn sleep_until(net: &Net, deadline: Option<Tick>) {
     match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(tick) => tokio::time::sleep_until(net.clock().instant(tick).into()).await,
         None => std::future::pending().await,
     }
 }
 
-fn refuse(net: &Net, effect: &Output) -> Option<(Now, Precision, Input)> {
-    let failed = |on: Handle, tag: Option<u32>, call: Call| Input::Failed {
-        on,
-        tag,
-        cause: Failure::Os {
-            call,
-            errno: nix::libc::ENOSYS,
-        },
-    };
-    let input = match effect {
-        Output::Resolve { .. } => Input::Resolved(Err(ResolveError::Failed)),
-        Output::Resolvers { .. } => Input::Resolvers(Vec::new()),
-        Output::Open { on, .. } | Output::Connect { on, .. } => failed(*on, None, Call::Socket),
-        Output::Send { on, packet } => failed(*on, Some(packet.tag), Call::Send),
-        Output::Write { on, .. } => failed(*on, None, Call::Write),
-        Output::Await { on } => Input::Ended {
-            on: *on,
-            errno: None,
-        },
-        Output::Read { on, .. } => Input::Read {
-            on: *on,
-            bytes: Vec::new(),
-        },
-        Output::Close { .. } | Output::Seen(_) | Output::Done(_) => return None,
-    };
-    Some((net.now(), Precision::Process, input))
+/// What a look-up will be answered with.
+type Lookup = Pin<Box<dyn Future<Output = Input> + Send>>;
+
+/// All that one run holds of the network; dropping it gives everything back.
+struct Run<'a> {
+    net: &'a Net,
+    /// Inputs to be told next, in this order.
+    ready: VecDeque<Arrived>,
+    inbox: mpsc::Receiver<Arrived>,
+    sender: mpsc::Sender<Arrived>,
+    endpoints: BTreeMap<Handle, (u64, Endpoint)>,
+    links: BTreeMap<Handle, (u64, Link)>,
+    lookups: Vec<Lookup>,
+    /// Counts openings: what belongs to an earlier one of the same handle is not told.
+    serial: u64,
+    /// Whether everything was taken in since the deadline passed.
+    swept: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(net: &'a Net) -> Self {
+        let (sender, inbox) = mpsc::channel(INBOX);
+        Self {
+            net,
+            ready: VecDeque::new(),
+            inbox,
+            sender,
+            endpoints: BTreeMap::new(),
+            links: BTreeMap::new(),
+            lookups: Vec::new(),
+            serial: 0,
+            swept: false,
+        }
+    }
+
+    /// The next input, if there is one without waiting.
+    ///
+    /// A packet that arrived after the deadline comes after it. Once the deadline has passed, what arrived
+    /// before it and was not noticed yet comes first: waking up late does not make a network slow.
+    fn pop(&mut self, deadline: Option<Tick>) -> Option<Arrived> {
+        loop {
+            while let Some(arrived) = self
+                .ready
+                .pop_front()
+                .or_else(|| self.inbox.try_recv().ok())
+            {
+                if !self.is_open(arrived.of) {
+                    continue;
+                }
+                if let Input::Datagram { on, .. } = arrived.input {
+                    if deadline.is_some_and(|deadline| arrived.now.peek() > deadline) {
+                        self.ready.push_front(arrived);
+                        return Some(self.deadline());
+                    }
+                    if self.put_stamps_before(on) {
+                        // Transmit times now stand in front; the packet follows them.
+                        let at = self
+                            .ready
+                            .iter()
+                            .take_while(|first| first.is_stamp())
+                            .count();
+                        self.ready.insert(at, arrived);
+                        continue;
+                    }
+                }
+                return Some(arrived);
+            }
+            if deadline.is_none_or(|deadline| self.net.0.timing.tick() < deadline) {
+                return None;
+            }
+            if self.swept {
+                return Some(self.deadline());
+            }
+            self.swept = true;
+            for (_, endpoint) in self.endpoints.values_mut() {
+                endpoint.drain_all(&self.net.0.timing, &mut self.ready);
+            }
+        }
+    }
+
+    fn deadline(&mut self) -> Arrived {
+        self.swept = false;
+        Arrived::noticed(self.net.now(), None, Input::Deadline)
+    }
+
+    /// Puts transmit times that a run's own socket has in front of all other inputs; whether there were any.
+    fn put_stamps_before(&mut self, on: Handle) -> bool {
+        let Some((_, endpoint)) = self.endpoints.get_mut(&on) else {
+            return false;
+        };
+        let mut stamps = VecDeque::new();
+        endpoint.stamps(&self.net.0.timing, &mut stamps);
+        let any = !stamps.is_empty();
+        for stamp in stamps.into_iter().rev() {
+            self.ready.push_front(stamp);
+        }
+        any
+    }
+
+    /// Whether an input's handle is still the one that it was meant for.
+    fn is_open(&self, of: Option<(Handle, u64)>) -> bool {
+        let Some((on, serial)) = of else { return true };
+        let endpoint = self.endpoints.get(&on).map(|(serial, _)| *serial);
+        let link = self.links.get(&on).map(|(serial, _)| *serial);
+        endpoint == Some(serial) || link == Some(serial)
+    }
+
+    /// Ready when an input has come.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let timing = &self.net.0.timing;
+        if let Poll::Ready(Some(arrived)) = self.inbox.poll_recv(context) {
+            self.ready.push_back(arrived);
+        }
+        for (_, endpoint) in self.endpoints.values_mut() {
+            while self.ready.is_empty() && endpoint.poll_ready(context).is_ready() {
+                endpoint.drain_own(timing, &mut self.ready);
+            }
+        }
+        for (_, link) in self.links.values_mut() {
+            link.poll(context, timing, &mut self.ready);
+        }
+        let (net, ready) = (self.net, &mut self.ready);
+        self.lookups
+            .retain_mut(|lookup| match lookup.as_mut().poll(context) {
+                Poll::Ready(input) => {
+                    ready.push_back(Arrived::noticed(net.now(), None, input));
+                    false
+                }
+                Poll::Pending => true,
+            });
+        if self.ready.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// Carries out one effect. Never waits: what comes of it is an input.
+    fn perform(&mut self, effect: Output) {
+        match effect {
+            Output::Resolve {
+                name,
+                family,
+                interface,
+            } => self.resolve(name, family, interface),
+            Output::Resolvers { interface } => {
+                let servers = self.net.0.resolver.nameservers(interface.as_deref());
+                self.answer(None, Input::Resolvers(servers));
+            }
+            Output::Open { on, socket } => self.open(on, socket),
+            Output::Send { on, packet } => self.send(on, &packet),
+            Output::Connect { on, stream } => self.connect(on, &stream),
+            Output::Write { on, bytes } => match self.links.get_mut(&on) {
+                Some((_, link)) => link.write(&bytes),
+                None => self.failed(on, None, not_open(Call::Write)),
+            },
+            Output::Await { on } => match self.links.get_mut(&on) {
+                Some((_, link)) => link.wait(),
+                None => self.failed(on, None, not_open(Call::Connect)),
+            },
+            Output::Read { on, max } => match self.links.get_mut(&on) {
+                Some((serial, link)) => {
+                    let (now, precision, bytes) = link.read(&self.net.0.timing, max);
+                    self.ready.push_back(Arrived {
+                        now,
+                        precision,
+                        input: Input::Read { on, bytes },
+                        of: Some((on, *serial)),
+                    });
+                }
+                None => self.failed(on, None, not_open(Call::Connect)),
+            },
+            Output::Close { on } => {
+                self.endpoints.remove(&on);
+                self.links.remove(&on);
+            }
+            // Seen is for whoever watches, and Done ended the loop.
+            Output::Seen(_) | Output::Done(_) => {}
+        }
+    }
+
+    fn resolve(&mut self, name: String, family: Family, interface: Option<String>) {
+        if let Some(address) = resolver::literal(&name, family) {
+            return self.answer(None, Input::Resolved(Ok(vec![address])));
+        }
+        let net = self.net.clone();
+        self.lookups.push(Box::pin(async move {
+            let resolver = &net.0.resolver;
+            Input::Resolved(resolver.lookup(&name, family, interface.as_deref()).await)
+        }));
+    }
+
+    fn open(&mut self, on: Handle, spec: Socket) {
+        self.endpoints.remove(&on);
+        self.links.remove(&on);
+        self.serial += 1;
+        let opener = Opener {
+            net: &self.net.0,
+            on,
+            serial: self.serial,
+            inbox: &self.sender,
+        };
+        match Endpoint::open(&opener, spec) {
+            Ok(endpoint) => {
+                let (local, ident) = (endpoint.local(), endpoint.ident());
+                self.endpoints.insert(on, (self.serial, endpoint));
+                let of = Some((on, self.serial));
+                self.answer(of, Input::Opened { on, local, ident });
+            }
+            Err(cause) => self.failed(on, None, cause),
+        }
+    }
+
+    fn send(&mut self, on: Handle, packet: &Packet) {
+        let tag = packet.tag;
+        // Before the call: the packet cannot have left earlier, and this must not shorten a round trip.
+        let now = self.net.now();
+        let Some((serial, endpoint)) = self.endpoints.get_mut(&on) else {
+            return self.failed(on, Some(tag), not_open(Call::Send));
+        };
+        let of = Some((on, *serial));
+        let sent = if self.net.0.may_send(now.peek()) {
+            endpoint.send(&self.net.0.timing, packet)
+        } else {
+            tracing::warn!("packet cap reached: raise `packets_per_second` if this is meant");
+            Err(Errno::ENOBUFS)
+        };
+        let input = match sent {
+            Ok(()) => Input::Sent { on, tag },
+            Err(errno) => Input::Failed {
+                on,
+                tag: Some(tag),
+                cause: socket::os(Call::Send, errno),
+            },
+        };
+        self.ready.push_back(Arrived::noticed(now, of, input));
+    }
+
+    fn connect(&mut self, on: Handle, stream: &Stream) {
+        self.endpoints.remove(&on);
+        self.links.remove(&on);
+        self.serial += 1;
+        match Link::connect(&self.net.0, (on, self.serial), stream) {
+            Ok(link) => {
+                self.links.insert(on, (self.serial, link));
+            }
+            Err(cause) => self.failed(on, None, cause),
+        }
+    }
+
+    fn failed(&mut self, on: Handle, tag: Option<u32>, cause: Failure) {
+        self.answer(None, Input::Failed { on, tag, cause });
+    }
+
+    fn answer(&mut self, of: Option<(Handle, u64)>, input: Input) {
+        self.ready
+            .push_back(Arrived::noticed(self.net.now(), of, input));
+    }
+}
+
+const fn not_open(call: Call) -> Failure {
+    Failure::Os {
+        call,
+        errno: libc::EBADF,
+    }
 }

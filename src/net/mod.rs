@@ -3,15 +3,38 @@
 //! One [`Net`] serves the process. It owns the shared raw sockets, the resolver, the address policy and the
 //! caps; a run borrows from them what it needs and gives it back when it ends or is dropped. Nothing here
 //! decides what is measured.
+//!
+//! - `driver` is the loop of one run, `endpoint` and `stream` what it has open;
+//! - `hub` is a raw socket shared by many runs, `own` a socket of one run, `socket` the system calls of both;
+//! - `demux` tells whose a packet is, `errors` rebuilds ICMP errors where raw sockets are not allowed;
+//! - `timing` and `outstanding` turn the kernel's time stamps into times of inputs;
+//! - `policy` holds the refused addresses and the caps, `resolver` asks for names, `tls` is the client on top
+//!   of a stream.
 
+mod demux;
 mod driver;
+mod endpoint;
+mod errors;
+mod hub;
+mod outstanding;
+mod own;
+pub mod policy;
 pub mod recording;
+pub mod resolver;
+mod socket;
+mod stream;
+mod timing;
+mod tls;
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
     clock::{Clock, Now, Tick, UnixTime},
-    measurement::machine::{Family, Input, Machine, Outcome, Output, ResolveError},
+    measurement::machine::{Family, Handle, Input, Machine, Outcome, Output, ResolveError},
 };
 
 /// How the process may use the network.
@@ -31,6 +54,8 @@ pub struct Config {
     pub hosts_file: PathBuf,
     /// The resolver file. `<file>.<interface>` is preferred for a run that names an interface.
     pub resolver_file: PathBuf,
+    /// UDP port of the resolver file's servers: 53 but for tests.
+    pub resolver_port: u16,
 }
 
 impl Config {
@@ -44,18 +69,32 @@ impl Config {
             sockets: 4_096,
             hosts_file: PathBuf::from("/etc/hosts"),
             resolver_file: PathBuf::from("/etc/resolv.conf"),
+            resolver_port: 53,
         }
     }
 }
 
 /// The network, shared by all runs of the process. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Net(Arc<Inner>);
 
+#[derive(Debug)]
 struct Inner {
     config: Config,
-    clock: Clock,
-    last_sync: std::sync::Mutex<Option<UnixTime>>,
+    timing: Arc<timing::Timing>,
+    pool: hub::Pool,
+    resolver: resolver::Resolver,
+    sockets: policy::SocketCap,
+    packets: Mutex<policy::PacketCap>,
+    tls: tls::Configs,
+}
+
+impl Inner {
+    /// Whether the cap lets one more packet leave; counts it if so.
+    fn may_send(&self, now: Tick) -> bool {
+        let mut cap = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
+        cap.take(now)
+    }
 }
 
 impl Net {
@@ -63,20 +102,21 @@ impl Net {
     /// input of the run that wanted it.
     #[must_use]
     pub fn open(config: Config, clock: Clock) -> Self {
+        let timing = Arc::new(timing::Timing::new(clock));
         Self(Arc::new(Inner {
+            pool: hub::Pool::new(Arc::clone(&timing), config.seed),
+            resolver: resolver::Resolver::new(&config, clock),
+            sockets: policy::SocketCap::new(config.sockets),
+            packets: Mutex::new(policy::PacketCap::new(config.packets_per_second)),
+            tls: tls::Configs::default(),
+            timing,
             config,
-            clock,
-            last_sync: std::sync::Mutex::new(None),
         }))
     }
 
     /// Tells when a controller last confirmed the wall clock, for the `lts` of results.
     pub fn set_last_sync(&self, at: Option<UnixTime>) {
-        *self
-            .0
-            .last_sync
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = at;
+        self.0.timing.set_last_sync(at);
     }
 
     /// Carries out one run to its end, telling `watch` all that goes in and out. Dropping the future frees
@@ -100,34 +140,31 @@ impl Net {
     /// # Errors
     /// The name does not exist, or the look-up failed (`packet-measurements` section 1.4).
     pub async fn lookup(&self, host: &str, family: Family) -> Result<Vec<IpAddr>, ResolveError> {
-        let _ = family;
-        host.parse()
-            .map(|address| vec![address])
-            .map_err(|_| ResolveError::Failed)
+        match resolver::literal(host, family) {
+            Some(address) => Ok(vec![address]),
+            None => self.0.resolver.lookup(host, family, None).await,
+        }
     }
 
     /// What this process may do, found out by trying; for messages to people.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
-            raw: false,
-            datagram_icmp: false,
+            raw: socket::may_open(socket2::Type::RAW),
+            datagram_icmp: socket::may_open(socket2::Type::DGRAM),
         }
     }
 
     /// The clock that everything here is timed by.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        self.0.clock
+        self.0.timing.clock()
     }
 
-    fn now(&self) -> Now {
-        let sync = *self
-            .0
-            .last_sync
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.0.clock.now(sync)
+    /// The present, as an input that is noticed now would carry it.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.0.timing.now()
     }
 }
 
@@ -164,10 +201,51 @@ pub enum Event<'a> {
 /// How well the time of an input is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
-    /// Stamped by the network interface.
-    Hardware,
     /// Stamped by the kernel as the packet passed the driver.
     Kernel,
     /// Read from the clock by this process when it noticed.
     Process,
+}
+
+/// An input on its way to a run.
+#[derive(Debug)]
+struct Arrived {
+    now: Now,
+    precision: Precision,
+    input: Input,
+    /// The handle it belongs to and which opening of it; told only while that is open.
+    of: Option<(Handle, u64)>,
+}
+
+impl Arrived {
+    /// Timed by this process.
+    fn noticed(now: Now, of: Option<(Handle, u64)>, input: Input) -> Self {
+        Self {
+            now,
+            precision: Precision::Process,
+            input,
+            of,
+        }
+    }
+
+    /// A packet's transmit time; `None` if it cannot be trusted.
+    fn stamped(
+        timing: &timing::Timing,
+        at: UnixTime,
+        before: Tick,
+        of: (Handle, u64),
+        tag: u32,
+    ) -> Option<Self> {
+        let on = of.0;
+        Some(Self {
+            now: timing.try_stamped(at, before)?,
+            precision: Precision::Kernel,
+            input: Input::Stamped { on, tag },
+            of: Some(of),
+        })
+    }
+
+    const fn is_stamp(&self) -> bool {
+        matches!(self.input, Input::Stamped { .. })
+    }
 }

@@ -1,0 +1,294 @@
+//! Names to addresses, for everyone: an asynchronous stub resolver that asks the system's servers itself, since
+//! a static binary has no name service of the C library (`packet-measurements` section 1.4).
+//!
+//! Nothing is cached. A look-up never blocks anything else; beyond [`LOOKUPS`] at once, further ones wait their
+//! turn.
+
+mod files;
+mod message;
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr, SocketAddrV6},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use tokio::{net::UdpSocket, sync::Semaphore};
+
+pub use files::literal;
+use files::{Hosts, ResolverFile};
+use message::{Meaning, Question};
+
+use super::Config;
+use crate::{
+    clock::{Clock, Tick},
+    measurement::machine::{Family, ResolveError},
+};
+
+/// Look-ups at once.
+pub const LOOKUPS: usize = 64;
+
+/// How often a file is looked at for changes.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// Read of a file at most: more is no hosts file.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// Files that are remembered: the two of the system and one for each interface that a run named.
+const FILES: usize = 64;
+
+/// The resolver.
+#[derive(Debug)]
+pub struct Resolver {
+    clock: Clock,
+    hosts_file: PathBuf,
+    resolver_file: PathBuf,
+    port: u16,
+    turns: Semaphore,
+    chance: Mutex<StdRng>,
+    hosts: Mutex<HashMap<PathBuf, Watched<Hosts>>>,
+    files: Mutex<HashMap<PathBuf, Watched<ResolverFile>>>,
+}
+
+impl Resolver {
+    pub(super) fn new(config: &Config, clock: Clock) -> Self {
+        Self {
+            clock,
+            hosts_file: config.hosts_file.clone(),
+            resolver_file: config.resolver_file.clone(),
+            port: config.resolver_port,
+            turns: Semaphore::new(LOOKUPS),
+            chance: Mutex::new(StdRng::seed_from_u64(config.seed)),
+            hosts: Mutex::default(),
+            files: Mutex::default(),
+        }
+    }
+
+    /// The addresses of a name, those of the hosts file or else those of the first server that knows. For both
+    /// families, IPv4 addresses come first, and it is enough that one family has some.
+    ///
+    /// # Errors
+    /// The name does not exist, or nobody could tell.
+    pub async fn lookup(
+        &self,
+        name: &str,
+        family: Family,
+        interface: Option<&str>,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let hosts = read(
+            &self.hosts,
+            &self.hosts_file,
+            self.clock.tick(),
+            Hosts::parse,
+        );
+        match hosts.find(name, family) {
+            Some(found) if found.is_empty() => return Err(ResolveError::Failed),
+            Some(found) => return Ok(found),
+            None => {}
+        }
+        let path = self.path(interface);
+        let file = read(&self.files, &path, self.clock.tick(), ResolverFile::parse);
+        match family {
+            Family::V4 => self.search(&file, name, false).await,
+            Family::V6 => self.search(&file, name, true).await,
+            Family::Both => {
+                let (four, six) = tokio::join!(
+                    self.search(&file, name, false),
+                    self.search(&file, name, true)
+                );
+                match (four, six) {
+                    (Ok(four), Ok(six)) => Ok([four, six].concat()),
+                    (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+                    (Err(ResolveError::NotKnown), Err(ResolveError::NotKnown)) => {
+                        Err(ResolveError::NotKnown)
+                    }
+                    (Err(_), Err(_)) => Err(ResolveError::Failed),
+                }
+            }
+        }
+    }
+
+    /// The `nameserver` entries of the resolver file as they stand, at most three.
+    #[must_use]
+    pub fn nameservers(&self, interface: Option<&str>) -> Vec<String> {
+        match read_limited(&self.path(interface)) {
+            Ok(content) => files::nameservers(&content),
+            Err(error) => {
+                tracing::debug!(%error, "resolver file not read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// The resolver file of an interface if it has one, the system's otherwise.
+    fn path(&self, interface: Option<&str>) -> PathBuf {
+        // A device's name has no slash; anything else is not one.
+        interface
+            .filter(|name| !name.is_empty() && !name.contains('/'))
+            .map(|name| {
+                let mut path = self.resolver_file.clone().into_os_string();
+                path.push(".");
+                path.push(name);
+                PathBuf::from(path)
+            })
+            .filter(|path| path.exists())
+            .unwrap_or_else(|| self.resolver_file.clone())
+    }
+
+    /// Tries the name as it stands and with the domains of the search list.
+    async fn search(
+        &self,
+        file: &ResolverFile,
+        name: &str,
+        v6: bool,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let mut result = Err(ResolveError::NotKnown);
+        for candidate in file.candidates(name) {
+            result = self.ask(file, &candidate, v6).await;
+            if result != Err(ResolveError::NotKnown) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Asks the servers in turn until one tells.
+    async fn ask(
+        &self,
+        file: &ResolverFile,
+        name: &str,
+        v6: bool,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        // Closed only with the process.
+        let _turn = self.turns.acquire().await;
+        let mut refused = 0;
+        for server in file.servers.iter().cycle().take(file.attempts) {
+            let Some(question) = self.question(name, v6) else {
+                return Err(ResolveError::Failed);
+            };
+            let answer = self.exchange(server, &question);
+            match tokio::time::timeout(file.timeout, answer).await {
+                Ok(Ok(Meaning::Addresses(found))) => return Ok(found),
+                Ok(Ok(Meaning::NotKnown)) => return Err(ResolveError::NotKnown),
+                Ok(Ok(Meaning::Failed)) => return Err(ResolveError::Failed),
+                Ok(Ok(Meaning::Refused | Meaning::Foreign)) => {
+                    refused += 1;
+                    if refused == file.servers.len() {
+                        return Err(ResolveError::Failed);
+                    }
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "name server not reached"),
+                Err(_) => tracing::debug!("name server timed out"),
+            }
+        }
+        Err(ResolveError::Failed)
+    }
+
+    fn question(&self, name: &str, v6: bool) -> Option<Question> {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = chance.random();
+        let mut bits = 0_u64;
+        let mut left = 0;
+        Question::new(name, v6, id, || {
+            if left == 0 {
+                (bits, left) = (chance.next_u64(), 64);
+            }
+            left -= 1;
+            bits >>= 1;
+            bits & 1 == 1
+        })
+    }
+
+    /// Sends a question from a new port and waits for its answer. An unreachable server is waited for like a
+    /// silent one, as long as the caller likes: it may come back before the next try.
+    async fn exchange(
+        &self,
+        (address, interface): &(IpAddr, Option<String>),
+        question: &Question,
+    ) -> io::Result<Meaning> {
+        let server = match (address, interface) {
+            (IpAddr::V6(address), Some(interface)) => {
+                let scope = nix::net::if_::if_nametoindex(interface.as_str())?;
+                SocketAddrV6::new(*address, self.port, 0, scope).into()
+            }
+            _ => SocketAddr::new(*address, self.port),
+        };
+        let any = match address {
+            IpAddr::V4(_) => IpAddr::from([0_u8; 4]),
+            IpAddr::V6(_) => IpAddr::from([0_u16; 8]),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        socket.connect(server).await?;
+        socket.send(&question.wire).await?;
+        let mut buffer = vec![0; 4_096];
+        loop {
+            let length = socket.recv(&mut buffer).await?;
+            match question.read(&buffer[..length]) {
+                Meaning::Foreign => {}
+                meaning => return Ok(meaning),
+            }
+        }
+    }
+}
+
+/// A file and what it said when it last changed.
+#[derive(Debug)]
+struct Watched<T> {
+    checked: Tick,
+    changed: Option<SystemTime>,
+    value: Arc<T>,
+}
+
+/// The value of a file, read anew when its modification time changed. A file that cannot be read is empty.
+fn read<T>(
+    files: &Mutex<HashMap<PathBuf, Watched<T>>>,
+    path: &Path,
+    now: Tick,
+    parse: impl Fn(&str) -> T,
+) -> Arc<T> {
+    let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = files.get_mut(path) {
+        if now.since(known.checked) < CHECK {
+            return Arc::clone(&known.value);
+        }
+        known.checked = now;
+        if known.changed == modified(path) {
+            return Arc::clone(&known.value);
+        }
+    }
+    if files.len() >= FILES {
+        files.clear();
+    }
+    let changed = modified(path);
+    let content = read_limited(path).unwrap_or_else(|error| {
+        tracing::debug!(%error, ?path, "not read, taken as empty");
+        Vec::new()
+    });
+    let value = Arc::new(parse(&String::from_utf8_lossy(&content)));
+    let watched = Watched {
+        checked: now,
+        changed,
+        value: Arc::clone(&value),
+    };
+    files.insert(path.to_owned(), watched);
+    value
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path)
+        .and_then(|file| file.modified())
+        .ok()
+}
+
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read;
+    let mut content = Vec::new();
+    std::fs::File::open(path)?
+        .take(LARGEST_FILE)
+        .read_to_end(&mut content)?;
+    Ok(content)
+}

@@ -1,0 +1,619 @@
+//! One socket: options, sending with control messages, receiving with the kernel's time stamp, the error
+//! queue. No decision is taken here.
+
+use std::{
+    ffi::OsString,
+    io::{self, IoSlice, IoSliceMut},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::ffi::OsStringExt,
+    },
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    libc,
+    sys::{
+        socket::{
+            self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag,
+            sockopt,
+        },
+        time::TimeSpec,
+    },
+};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::demux::Instruction;
+use crate::{
+    clock::UnixTime,
+    measurement::machine::{Call, Failure, Fragment},
+};
+
+/// Options that nix does not declare.
+mod option {
+    use super::{OsString, libc, sockopt};
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct MtuDiscover;
+    nix::setsockopt_impl!(
+        MtuDiscover,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        i32,
+        sockopt::SetStruct<i32>
+    );
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Ipv6MtuDiscover;
+    nix::setsockopt_impl!(
+        Ipv6MtuDiscover,
+        libc::IPPROTO_IPV6,
+        libc::IPV6_MTU_DISCOVER,
+        i32,
+        sockopt::SetStruct<i32>
+    );
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct HopByHop;
+    nix::setsockopt_impl!(
+        HopByHop,
+        libc::IPPROTO_IPV6,
+        libc::IPV6_HOPOPTS,
+        OsString,
+        sockopt::SetOsString
+    );
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct DestinationOptions;
+    nix::setsockopt_impl!(
+        DestinationOptions,
+        libc::IPPROTO_IPV6,
+        libc::IPV6_DSTOPTS,
+        OsString,
+        sockopt::SetOsString
+    );
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct SelectErrorQueue;
+    nix::setsockopt_impl!(
+        SelectErrorQueue,
+        libc::SOL_SOCKET,
+        libc::SO_SELECT_ERR_QUEUE,
+        bool,
+        sockopt::SetBool
+    );
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct TcpInfo;
+    nix::getsockopt_impl!(
+        TcpInfo,
+        libc::IPPROTO_TCP,
+        libc::TCP_INFO,
+        libc::tcp_info,
+        sockopt::GetStruct<libc::tcp_info>
+    );
+}
+
+/// The largest datagram there is.
+pub(super) const LARGEST: usize = 65_535;
+
+/// Room for every control message that is asked for: stamps, address, hop limit, traffic class, error.
+const CONTROL: usize = 512;
+
+/// IP's number for ICMP.
+pub(super) const ICMP: u8 = 1;
+/// IP's number for TCP.
+pub(super) const TCP: u8 = 6;
+/// IP's number for UDP.
+pub(super) const UDP: u8 = 17;
+/// IP's number for ICMPv6.
+pub(super) const ICMPV6: u8 = 58;
+
+/// A socket that is open and watched by the runtime.
+pub(super) type Watched = AsyncFd<Socket>;
+
+/// Opens a non-blocking socket for the family of `of`.
+pub(super) fn open(of: IpAddr, kind: Type, protocol: u8) -> Result<Socket, Failure> {
+    let domain = Domain::for_address(SocketAddr::new(of, 0));
+    Socket::new(
+        domain,
+        kind.nonblocking().cloexec(),
+        Some(Protocol::from(i32::from(protocol))),
+    )
+    .map_err(|error| failure(Call::Socket, &error))
+}
+
+/// Whether ICMP sockets of this kind may be opened.
+pub(super) fn may_open(kind: Type) -> bool {
+    let v4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    open(v4, kind, ICMP).is_ok()
+}
+
+/// What the kernel is asked to stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamps {
+    /// Packets that arrive.
+    Received,
+    /// Those and packets that leave, numbered from 0 in the order sent.
+    Both,
+}
+
+/// Asks for time stamps and for what stands in the IP header of arriving packets. What the kernel does not
+/// know how to do is not done: times are then this process's own.
+pub(super) fn ask(socket: &Socket, v6: bool, stamps: Stamps) {
+    let mut flags = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
+    if stamps == Stamps::Both {
+        flags |= TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+    }
+    let mut refused = Vec::new();
+    let mut note = |what: &'static str, result: nix::Result<()>| {
+        if let Err(errno) = result {
+            refused.push((what, errno));
+        }
+    };
+    note(
+        "time stamps",
+        socket::setsockopt(socket, sockopt::Timestamping, &flags),
+    );
+    // Lets the runtime see the error queue as something to read.
+    note(
+        "error queue readiness",
+        socket::setsockopt(socket, option::SelectErrorQueue, &true),
+    );
+    if v6 {
+        note(
+            "hop limit",
+            socket::setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true),
+        );
+        note(
+            "destination",
+            socket::setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true),
+        );
+        note(
+            "traffic class",
+            socket::setsockopt(socket, sockopt::Ipv6RecvTClass, &true),
+        );
+    } else {
+        note(
+            "TTL",
+            socket::setsockopt(socket, sockopt::Ipv4RecvTtl, &true),
+        );
+        note(
+            "destination",
+            socket::setsockopt(socket, sockopt::Ipv4PacketInfo, &true),
+        );
+        note("TOS", socket::setsockopt(socket, sockopt::IpRecvTos, &true));
+    }
+    for (what, errno) in refused {
+        tracing::debug!(what, %errno, "the kernel does not tell");
+    }
+}
+
+/// Asks for ICMP errors about packets sent to be put into the error queue.
+pub(super) fn ask_for_errors(socket: &Socket, v6: bool) -> io::Result<()> {
+    if v6 {
+        socket::setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+    } else {
+        socket::setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+    }
+    Ok(())
+}
+
+/// The handshake's round trip that the kernel measured, `None` if a SYN was repeated or it does not tell.
+pub(super) fn handshake(socket: &Socket) -> Option<Duration> {
+    let info = socket::getsockopt(socket, option::TcpInfo).ok()?;
+    (info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0)
+        .then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
+}
+
+/// Hands a socket to the runtime.
+#[expect(
+    deprecated,
+    reason = "the successor is an unsafe function; a `Socket` owns its descriptor, which is what it asks for"
+)]
+pub(super) fn watch(socket: Socket, interest: Interest) -> Result<Watched, Failure> {
+    AsyncFd::with_interest(socket, interest).map_err(|error| failure(Call::Socket, &error))
+}
+
+/// What to watch a socket with an error queue for.
+pub(super) const WITH_ERROR_QUEUE: Interest = Interest::READABLE.add(Interest::PRIORITY);
+
+/// Binds per `-I`: to the address if it is one of the family, to the device of that name otherwise
+/// (`packet-measurements` section 1.6). Returns whether an address was bound.
+pub(super) fn bind(socket: &Socket, v6: bool, to: Option<&str>) -> Result<(), Failure> {
+    match to.map(|text| bind_target(text, v6)) {
+        None => Ok(()),
+        Some(Bind::Address(address)) => socket
+            .bind(&SocketAddr::new(address, 0).into())
+            .map_err(|_| Failure::Bind),
+        Some(Bind::Device(name)) => socket
+            .bind_device(Some(name.as_bytes()))
+            .map_err(|_| Failure::Bind),
+    }
+}
+
+/// What `-I` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Bind<'a> {
+    /// An address of the wanted family.
+    Address(IpAddr),
+    /// Anything else.
+    Device(&'a str),
+}
+
+pub(super) fn bind_target(text: &str, v6: bool) -> Bind<'_> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if address.is_ipv6() == v6 => Bind::Address(address),
+        _ => Bind::Device(text),
+    }
+}
+
+/// Only the device part of `-I`, for a socket whose address is bound otherwise.
+pub(super) fn bind_device(socket: &Socket, v6: bool, to: Option<&str>) -> Result<(), Failure> {
+    match to.map(|text| bind_target(text, v6)) {
+        Some(Bind::Device(_)) => bind(socket, v6, to),
+        _ => Ok(()),
+    }
+}
+
+/// The kernel's choice of local address towards `to`; fails where no route leads there.
+pub(super) fn route(to: IpAddr, bound_to: Option<&str>) -> Result<IpAddr, Failure> {
+    let socket = open(to, Type::DGRAM, UDP)?;
+    bind(&socket, to.is_ipv6(), bound_to)?;
+    // Any port: nothing is sent.
+    socket
+        .connect(&SocketAddr::new(to, 9).into())
+        .map_err(|error| failure(Call::Connect, &error))?;
+    local(&socket).map(|local| local.ip())
+}
+
+/// The local address of a socket.
+pub(super) fn local(socket: &Socket) -> Result<SocketAddr, Failure> {
+    socket
+        .local_addr()
+        .ok()
+        .as_ref()
+        .and_then(SockAddr::as_socket)
+        .ok_or(Failure::Os {
+            call: Call::Connect,
+            errno: libc::EAFNOSUPPORT,
+        })
+}
+
+/// Path MTU discovery.
+pub(super) fn fragment(socket: &Socket, v6: bool, fragment: Fragment) -> Result<(), Failure> {
+    let discover = match fragment {
+        Fragment::KernelDecides => return Ok(()),
+        Fragment::Never => libc::IP_PMTUDISC_DO,
+        Fragment::Allowed => libc::IP_PMTUDISC_DONT,
+    };
+    let result = if v6 {
+        socket::setsockopt(socket, option::Ipv6MtuDiscover, &discover).and_then(|()| {
+            socket::setsockopt(
+                socket,
+                sockopt::Ipv6DontFrag,
+                &(fragment == Fragment::Never),
+            )
+        })
+    } else {
+        socket::setsockopt(socket, option::MtuDiscover, &discover)
+    };
+    result.map_err(|errno| os(Call::Socket, errno))
+}
+
+/// TOS or traffic class of everything sent; 0 leaves the kernel's.
+pub(super) fn tos(socket: &Socket, v6: bool, tos: u8) -> Result<(), Failure> {
+    if tos == 0 {
+        return Ok(());
+    }
+    let result = if v6 {
+        socket::setsockopt(socket, sockopt::Ipv6TClass, &i32::from(tos))
+    } else {
+        socket::setsockopt(socket, sockopt::Ipv4Tos, &i32::from(tos))
+    };
+    result.map_err(|errno| os(Call::Tos, errno))
+}
+
+/// IPv6 extension headers of everything sent. A header that the kernel refuses is not sent, silently
+/// (`packet-measurements` section 1.7).
+pub(super) fn extension_headers(socket: &Socket, hop_by_hop: &[u8], destination: &[u8]) {
+    if !hop_by_hop.is_empty() {
+        let header = OsString::from_vec(hop_by_hop.to_vec());
+        if let Err(errno) = socket::setsockopt(socket, option::HopByHop, &header) {
+            tracing::debug!(%errno, "hop-by-hop options not sent");
+        }
+    }
+    if !destination.is_empty() {
+        let header = OsString::from_vec(destination.to_vec());
+        if let Err(errno) = socket::setsockopt(socket, option::DestinationOptions, &header) {
+            tracing::debug!(%errno, "destination options not sent");
+        }
+    }
+}
+
+/// Asks for room for packets in both directions, past the system's limit where that is allowed.
+pub(super) fn buffers(socket: &Socket, bytes: usize) {
+    let wanted = [
+        socket::setsockopt(socket, sockopt::RcvBufForce, &bytes)
+            .or_else(|_| socket::setsockopt(socket, sockopt::RcvBuf, &bytes)),
+        socket::setsockopt(socket, sockopt::SndBufForce, &bytes)
+            .or_else(|_| socket::setsockopt(socket, sockopt::SndBuf, &bytes)),
+    ];
+    for errno in wanted.into_iter().filter_map(Result::err) {
+        tracing::debug!(%errno, "socket buffer left as it is");
+    }
+}
+
+/// Attaches a packet filter. Without one everything is let in and sorted here: slower, not wrong.
+pub(super) fn filter(socket: &Socket, program: &[Instruction]) {
+    let program: Vec<SockFilter> = program
+        .iter()
+        .map(|step| SockFilter::new(step.code, step.then, step.otherwise, step.value))
+        .collect();
+    if let Err(error) = socket.attach_filter(&program) {
+        tracing::debug!(%error, "packet filter refused");
+    }
+}
+
+/// Sends one packet. `to` is `None` on a connected socket.
+pub(super) fn send(
+    socket: &impl AsRawFd,
+    v6: bool,
+    bytes: &[u8],
+    to: Option<SocketAddr>,
+    hop_limit: Option<u8>,
+) -> Result<(), Errno> {
+    let to = to.map(SockaddrStorage::from);
+    let iov = [IoSlice::new(bytes)];
+    let limit = hop_limit.map(i32::from).unwrap_or_default();
+    let control = if v6 {
+        [ControlMessage::Ipv6HopLimit(&limit)]
+    } else {
+        [ControlMessage::Ipv4Ttl(&limit)]
+    };
+    let control = if hop_limit.is_some() {
+        &control[..]
+    } else {
+        &[]
+    };
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    loop {
+        match socket::sendmsg(socket.as_raw_fd(), &iov, control, flags, to.as_ref()) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// A packet that was received, but for its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) from: Option<SocketAddr>,
+    pub(super) to: Option<IpAddr>,
+    pub(super) hop_limit: Option<u8>,
+    pub(super) tos: Option<u8>,
+    /// The kernel's time of arrival.
+    pub(super) stamp: Option<UnixTime>,
+    /// Length of what was received.
+    pub(super) length: usize,
+}
+
+/// Receives one packet into `buffer`.
+pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Header, Errno> {
+    receive_with(socket, buffer, MsgFlags::empty())
+}
+
+/// Looks at what a stream holds without taking it.
+pub(super) fn peek(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Header, Errno> {
+    receive_with(socket, buffer, MsgFlags::MSG_PEEK)
+}
+
+fn receive_with(
+    socket: &impl AsRawFd,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+) -> Result<Header, Errno> {
+    let mut control = [0; CONTROL];
+    let mut iov = [IoSliceMut::new(buffer)];
+    let message = socket::recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut iov,
+        Some(&mut control),
+        flags | MsgFlags::MSG_DONTWAIT,
+    )?;
+    let mut header = Header {
+        from: message.address.as_ref().and_then(address),
+        length: message.bytes,
+        ..Header::default()
+    };
+    // Control messages that were cut tell nothing; the packet itself still counts.
+    for control in message.cmsgs().into_iter().flatten() {
+        match control {
+            ControlMessageOwned::ScmTimestampsns(stamps) => header.stamp = stamp(&stamps.system),
+            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
+                header.hop_limit = u8::try_from(limit).ok();
+            }
+            ControlMessageOwned::Ipv4Tos(tos) => header.tos = Some(tos),
+            ControlMessageOwned::Ipv6TClass(class) => header.tos = u8::try_from(class).ok(),
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                header.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                header.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(header)
+}
+
+/// What was read from an error queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// The kernel's time of sending the packet of this number.
+    Stamp {
+        /// Which packet, counted from 0.
+        id: u32,
+        /// When.
+        at: UnixTime,
+    },
+    /// An ICMP error about a packet that was sent.
+    Icmp(IcmpError),
+    /// Anything else.
+    Other,
+}
+
+/// An ICMP error as the kernel reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IcmpError {
+    pub(super) kind: u8,
+    pub(super) code: u8,
+    /// The next hop's MTU where the message carries one.
+    pub(super) mtu: u32,
+    /// Who sent it.
+    pub(super) offender: IpAddr,
+    /// Where the packet had been sent.
+    pub(super) destination: Option<SocketAddr>,
+    /// Time and hop limit of the error, length of what it quotes of the packet.
+    pub(super) header: Header,
+}
+
+/// Reads one entry of the error queue; what it quotes goes into `buffer`.
+pub(super) fn receive_error(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Queued, Errno> {
+    let mut control = [0; CONTROL];
+    let mut iov = [IoSliceMut::new(buffer)];
+    let message = socket::recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut iov,
+        Some(&mut control),
+        MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT,
+    )?;
+    let mut header = Header {
+        length: message.bytes,
+        ..Header::default()
+    };
+    let mut error = None;
+    for control in message.cmsgs().into_iter().flatten() {
+        match control {
+            ControlMessageOwned::ScmTimestampsns(stamps) => header.stamp = stamp(&stamps.system),
+            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
+                header.hop_limit = u8::try_from(limit).ok();
+            }
+            ControlMessageOwned::Ipv4Tos(tos) => header.tos = Some(tos),
+            ControlMessageOwned::Ipv6TClass(class) => header.tos = u8::try_from(class).ok(),
+            ControlMessageOwned::Ipv4RecvErr(extended, offender) => {
+                let offender = offender
+                    .map(|from| IpAddr::from(Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr))));
+                error = Some((extended, offender));
+            }
+            ControlMessageOwned::Ipv6RecvErr(extended, offender) => {
+                let offender =
+                    offender.map(|from| IpAddr::from(Ipv6Addr::from(from.sin6_addr.s6_addr)));
+                error = Some((extended, offender));
+            }
+            _ => {}
+        }
+    }
+    let Some((extended, offender)) = error else {
+        return Ok(Queued::Other);
+    };
+    Ok(match (extended.ee_origin, header.stamp, offender) {
+        (libc::SO_EE_ORIGIN_TIMESTAMPING, Some(at), _) => Queued::Stamp {
+            id: extended.ee_data,
+            at,
+        },
+        (libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6, _, Some(offender)) => {
+            Queued::Icmp(IcmpError {
+                kind: extended.ee_type,
+                code: extended.ee_code,
+                mtu: extended.ee_info,
+                offender,
+                destination: message.address.as_ref().and_then(address),
+                header,
+            })
+        }
+        _ => Queued::Other,
+    })
+}
+
+fn stamp(time: &TimeSpec) -> Option<UnixTime> {
+    let nanos = i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec());
+    (nanos != 0).then(|| UnixTime::from_nanos(nanos))
+}
+
+fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = storage.as_sockaddr_in() {
+        return Some(SocketAddrV4::new(v4.ip(), v4.port()).into());
+    }
+    storage
+        .as_sockaddr_in6()
+        .map(|v6| SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into())
+}
+
+/// A failed system call as a machine is told.
+pub(super) fn failure(call: Call, error: &io::Error) -> Failure {
+    Failure::Os {
+        call,
+        errno: error.raw_os_error().unwrap_or(libc::EIO),
+    }
+}
+
+/// The same from an errno.
+pub(super) const fn os(call: Call, errno: Errno) -> Failure {
+    Failure::Os {
+        call,
+        errno: errno as i32,
+    }
+}
+
+/// Whether a failure means that the process lacks a privilege.
+pub(super) const fn lacks_privilege(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Os {
+            call: Call::Socket,
+            errno: libc::EPERM | libc::EACCES,
+        }
+    )
+}
+
+/// Keeps `AsFd` in reach of the option macros.
+const _: fn(&Socket) -> std::os::fd::BorrowedFd<'_> = Socket::as_fd;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_the_other_family_names_a_device() {
+        let four = "192.0.2.1";
+        assert_eq!(
+            bind_target(four, false),
+            Bind::Address(four.parse().unwrap())
+        );
+        assert_eq!(bind_target(four, true), Bind::Device(four));
+        assert_eq!(bind_target("eth0", false), Bind::Device("eth0"));
+    }
+
+    #[test]
+    fn the_local_address_towards_loopback_is_loopback() {
+        for address in ["127.0.0.1", "::1"] {
+            let to: IpAddr = address.parse().unwrap();
+            assert_eq!(route(to, None), Ok(to));
+        }
+    }
+
+    #[test]
+    fn binding_to_an_address_of_another_host_fails() {
+        let to = "127.0.0.1".parse().unwrap();
+        assert_eq!(route(to, Some("192.0.2.77")), Err(Failure::Bind));
+        assert_eq!(route(to, Some("no-such-device")), Err(Failure::Bind));
+    }
+}

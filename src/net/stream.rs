@@ -1,0 +1,555 @@
+//! A stream of one run: connecting, TLS on top, and bytes that are pulled.
+//!
+//! Nothing is read from the peer but for an `Await` or a `Read`, so a stranger cannot send more than was asked
+//! for. Time-outs are the machine's.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
+
+use nix::{errno::Errno, libc};
+use rustls::ClientConnection;
+use socket2::{Socket, Type};
+use tokio::io::Interest;
+
+use super::{
+    Arrived, Inner, Precision,
+    policy::{self, Permit},
+    socket::{self, Stamps, TCP, Watched},
+    timing::Timing,
+    tls,
+};
+use crate::{
+    clock::{Now, Tick, UnixTime},
+    measurement::machine::{Call, ChosenBy, Failure, Handle, Input, Stream, TlsFailure},
+};
+
+/// Read from the socket at a time for TLS: a few records' worth.
+const CHUNK: usize = 8_192;
+
+/// Given for one `Read` at most.
+const LARGEST_READ: usize = 256 * 1_024;
+
+/// An open or opening stream.
+#[derive(Debug)]
+pub(super) struct Link {
+    socket: Watched,
+    of: (Handle, u64),
+    phase: Phase,
+    tls: Option<Box<Secure>>,
+    /// Written by the machine and not yet taken by the kernel or by TLS.
+    outbound: VecDeque<u8>,
+    /// Writes that are still to be answered, by what was to be sent up to their end.
+    writes: VecDeque<u64>,
+    queued: u64,
+    taken: u64,
+    awaiting: bool,
+    /// How the stream ended, once it has.
+    ended: Option<Option<i32>>,
+    /// When nothing was left to read: later bytes arrived after that.
+    empty_at: Tick,
+    _permit: Permit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Shaking,
+    Open,
+    /// Failed before it was open; nothing will come any more.
+    Dead,
+}
+
+impl Link {
+    /// Begins to connect.
+    pub(super) fn connect(net: &Inner, of: (Handle, u64), spec: &Stream) -> Result<Self, Failure> {
+        let address = spec.to.ip();
+        policy::check(address, ChosenBy::Command, net.config.allow_any_address)?;
+        let permit = net.sockets.take().ok_or(Failure::Os {
+            call: Call::Socket,
+            errno: libc::EMFILE,
+        })?;
+        let tls = match &spec.tls {
+            Some(tls) => Some(Box::new(Secure::new(net.tls.client(address, tls)?))),
+            None => None,
+        };
+        let raw = socket::open(address, Type::STREAM, TCP)?;
+        socket::bind(&raw, address.is_ipv6(), spec.bind.as_deref())?;
+        socket::ask(&raw, address.is_ipv6(), Stamps::Received);
+        // Small writes leave at once: waiting for acknowledgements would be measured as the peer's slowness.
+        if let Err(error) = raw.set_tcp_nodelay(true) {
+            tracing::debug!(%error, "small writes may be delayed");
+        }
+        let began = net.timing.tick();
+        match raw.connect(&spec.to.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(socket::failure(Call::Connect, &error)),
+        }
+        Ok(Self {
+            socket: socket::watch(raw, Interest::READABLE | Interest::WRITABLE)?,
+            of,
+            phase: Phase::Connecting,
+            tls,
+            outbound: VecDeque::new(),
+            writes: VecDeque::new(),
+            queued: 0,
+            taken: 0,
+            awaiting: false,
+            ended: None,
+            empty_at: began,
+            _permit: permit,
+        })
+    }
+
+    /// Sends `bytes` as soon as the peer takes them.
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        self.outbound.extend(bytes);
+        self.queued += bytes.len() as u64;
+        self.writes.push_back(self.queued);
+    }
+
+    /// Tells, once, when something can be read.
+    pub(super) const fn wait(&mut self) {
+        self.awaiting = true;
+    }
+
+    /// At most `max` of the bytes at hand, with the time at which the last of them arrived.
+    pub(super) fn read(&mut self, timing: &Timing, max: usize) -> (Now, Precision, Vec<u8>) {
+        let mut bytes = vec![0; max.min(LARGEST_READ)];
+        if self.phase != Phase::Open || bytes.is_empty() {
+            return (timing.now(), Precision::Process, Vec::new());
+        }
+        let (length, stamp) = match &mut self.tls {
+            Some(tls) => (tls.read(&mut bytes), tls.stamp),
+            None => self.read_plain(timing, &mut bytes),
+        };
+        bytes.truncate(length);
+        let (now, precision) = if bytes.is_empty() {
+            (timing.now(), Precision::Process)
+        } else {
+            timing.stamped(stamp, self.empty_at)
+        };
+        (now, precision, bytes)
+    }
+
+    fn read_plain(&mut self, timing: &Timing, into: &mut [u8]) -> (usize, Option<UnixTime>) {
+        let asked = timing.tick();
+        match socket::receive(&self.socket, into) {
+            Ok(header) => (header.length, header.stamp),
+            Err(Errno::EAGAIN) => {
+                self.empty_at = asked;
+                (0, None)
+            }
+            Err(errno) => {
+                self.ended = Some(Some(errno as i32));
+                (0, None)
+            }
+        }
+    }
+
+    /// Goes on as far as possible without waiting; what comes of it goes into `into`.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        timing: &Timing,
+        into: &mut VecDeque<Arrived>,
+    ) {
+        if self.phase == Phase::Connecting {
+            match self.poll_connected(context) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) if self.tls.is_some() => self.phase = Phase::Shaking,
+                Poll::Ready(Ok(())) => self.connected(timing, into),
+                Poll::Ready(Err(cause)) => return self.fail(cause, timing, into),
+            }
+        }
+        if self.phase == Phase::Shaking {
+            match self.poll_handshake(context, timing) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(())) => self.connected(timing, into),
+                Poll::Ready(Err(cause)) => return self.fail(cause, timing, into),
+            }
+        }
+        if self.phase == Phase::Open {
+            self.poll_writes(context, timing, into);
+            if self.awaiting {
+                self.poll_awaited(context, timing, into);
+            }
+        }
+    }
+
+    fn poll_connected(&self, context: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            let Poll::Ready(Ok(mut writable)) = self.socket.poll_write_ready(context) else {
+                return Poll::Pending;
+            };
+            match self.socket.get_ref().take_error() {
+                Ok(Some(error)) | Err(error) => {
+                    return Poll::Ready(Err(socket::failure(Call::Connect, &error)));
+                }
+                Ok(None) => {}
+            }
+            if self.socket.get_ref().peer_addr().is_ok() {
+                return Poll::Ready(Ok(()));
+            }
+            // Not connected and no error: woken too early.
+            writable.clear_ready();
+        }
+    }
+
+    fn poll_handshake(
+        &mut self,
+        context: &mut Context<'_>,
+        timing: &Timing,
+    ) -> Poll<Result<(), Failure>> {
+        let broken = |error: io::Error| socket::failure(Call::Connect, &error);
+        loop {
+            let Some(tls) = &mut self.tls else {
+                return Poll::Ready(Ok(()));
+            };
+            match tls.poll_flush(&self.socket, context) {
+                Poll::Ready(result) => result.map_err(broken)?,
+                Poll::Pending => return Poll::Pending,
+            }
+            if !tls.connection.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(tls.poll_take_in(&self.socket, context, timing, &mut self.empty_at)) {
+                Ok(0) => return Poll::Ready(Err(Failure::Tls(TlsFailure::Closed))),
+                Ok(_) => {}
+                Err(Broken::Io(error)) => return Poll::Ready(Err(broken(error))),
+                Err(Broken::Tls(error)) => {
+                    // Our alert, if it can leave at once; the stream is given up either way.
+                    let _ = tls.poll_flush(&self.socket, context);
+                    return Poll::Ready(Err(tls::failure(&error)));
+                }
+            }
+        }
+    }
+
+    fn connected(&mut self, timing: &Timing, into: &mut VecDeque<Arrived>) {
+        let raw = self.socket.get_ref();
+        let local = match socket::local(raw) {
+            Ok(local) => local,
+            Err(cause) => return self.fail(cause, timing, into),
+        };
+        self.phase = Phase::Open;
+        let input = Input::Connected {
+            on: self.of.0,
+            local: SocketAddr::new(local.ip(), local.port()),
+            handshake: socket::handshake(raw),
+            tls: self.tls.as_ref().map(|tls| tls::session(&tls.connection)),
+        };
+        into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+    }
+
+    fn fail(&mut self, cause: Failure, timing: &Timing, into: &mut VecDeque<Arrived>) {
+        self.phase = Phase::Dead;
+        let input = Input::Failed {
+            on: self.of.0,
+            tag: None,
+            cause,
+        };
+        into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+    }
+
+    fn poll_writes(
+        &mut self,
+        context: &mut Context<'_>,
+        timing: &Timing,
+        into: &mut VecDeque<Arrived>,
+    ) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let done = match &mut self.tls {
+            Some(tls) => tls.poll_write(&self.socket, context, &mut self.outbound),
+            None => poll_write_plain(&self.socket, context, &mut self.outbound),
+        };
+        self.taken = self.queued - self.outbound.len() as u64;
+        match done {
+            Poll::Ready(Err(error)) => {
+                for _ in self.writes.drain(..) {
+                    let input = Input::Failed {
+                        on: self.of.0,
+                        tag: None,
+                        cause: socket::failure(Call::Write, &error),
+                    };
+                    into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+                }
+            }
+            // With TLS taken means taken by TLS until all has been flushed.
+            Poll::Pending if self.tls.is_some() => {}
+            Poll::Ready(Ok(())) | Poll::Pending => {
+                while self.writes.front().is_some_and(|end| *end <= self.taken) {
+                    self.writes.pop_front();
+                    let on = self.of.0;
+                    let input = Input::Written { on };
+                    into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+                }
+            }
+        }
+    }
+
+    fn poll_awaited(
+        &mut self,
+        context: &mut Context<'_>,
+        timing: &Timing,
+        into: &mut VecDeque<Arrived>,
+    ) {
+        let found = match self.ended {
+            Some(errno) => Poll::Ready(Awaited::Ended(errno, None)),
+            None => match &mut self.tls {
+                Some(tls) => tls.poll_awaited(&self.socket, context, timing, &mut self.empty_at),
+                None => self.poll_awaited_plain(context, timing),
+            },
+        };
+        let Poll::Ready(found) = found else { return };
+        self.awaiting = false;
+        let on = self.of.0;
+        let (input, stamp) = match found {
+            Awaited::Readable(stamp) => (Input::Readable { on }, stamp),
+            Awaited::Ended(errno, stamp) => {
+                self.ended = Some(errno);
+                (Input::Ended { on, errno }, stamp)
+            }
+        };
+        let (now, precision) = match stamp {
+            Some(_) => timing.stamped(stamp, self.empty_at),
+            None => (timing.now(), Precision::Process),
+        };
+        into.push_back(Arrived {
+            now,
+            precision,
+            input,
+            of: Some(self.of),
+        });
+    }
+
+    fn poll_awaited_plain(&mut self, context: &mut Context<'_>, timing: &Timing) -> Poll<Awaited> {
+        // One octet: the time is that of the first bytes at hand.
+        let mut first = [0];
+        loop {
+            let Poll::Ready(Ok(mut readable)) = self.socket.poll_read_ready(context) else {
+                return Poll::Pending;
+            };
+            let asked = timing.tick();
+            match socket::peek(&self.socket, &mut first) {
+                Ok(header) if header.length == 0 => {
+                    return Poll::Ready(Awaited::Ended(None, None));
+                }
+                Ok(header) => return Poll::Ready(Awaited::Readable(header.stamp)),
+                Err(Errno::EAGAIN) => {
+                    self.empty_at = asked;
+                    readable.clear_ready();
+                }
+                Err(errno) => return Poll::Ready(Awaited::Ended(Some(errno as i32), None)),
+            }
+        }
+    }
+}
+
+/// What an `Await` found, with the kernel's time of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    Readable(Option<UnixTime>),
+    Ended(Option<i32>, Option<UnixTime>),
+}
+
+enum Broken {
+    Io(io::Error),
+    Tls(rustls::Error),
+}
+
+/// TLS on a stream.
+#[derive(Debug)]
+struct Secure {
+    connection: ClientConnection,
+    /// Received and not yet taken by TLS.
+    received: VecDeque<u8>,
+    /// Decrypted bytes at hand.
+    plain: usize,
+    /// When the last bytes that TLS took arrived.
+    stamp: Option<UnixTime>,
+    /// The peer closed, orderly or not.
+    closed: bool,
+}
+
+impl Secure {
+    fn new(connection: ClientConnection) -> Self {
+        Self {
+            connection,
+            received: VecDeque::new(),
+            plain: 0,
+            stamp: None,
+            closed: false,
+        }
+    }
+
+    /// Sends what TLS has to send.
+    fn poll_flush(&mut self, socket: &Watched, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.connection.wants_write() {
+            let connection = &mut self.connection;
+            let sent = ready!(poll_writable(socket, context, |mut raw| {
+                connection.write_tls(&mut raw)
+            }));
+            if let Err(error) = sent {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives `outbound` to TLS and sends it.
+    fn poll_write(
+        &mut self,
+        socket: &Watched,
+        context: &mut Context<'_>,
+        outbound: &mut VecDeque<u8>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if let Err(error) = ready!(self.poll_flush(socket, context)) {
+                return Poll::Ready(Err(error));
+            }
+            let (front, _) = outbound.as_slices();
+            if front.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.connection.writer().write(front) {
+                Ok(taken) => outbound.drain(..taken),
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+        }
+    }
+
+    /// Receives once and lets TLS work on it; how many octets came, 0 at the end.
+    fn poll_take_in(
+        &mut self,
+        socket: &Watched,
+        context: &mut Context<'_>,
+        timing: &Timing,
+        empty_at: &mut Tick,
+    ) -> Poll<Result<usize, Broken>> {
+        let mut buffer = [0; CHUNK];
+        loop {
+            let Poll::Ready(Ok(mut readable)) = socket.poll_read_ready(context) else {
+                return Poll::Pending;
+            };
+            let asked = timing.tick();
+            match socket::receive(socket, &mut buffer) {
+                Ok(header) => {
+                    self.stamp = header.stamp;
+                    self.received.extend(&buffer[..header.length]);
+                    let result = self.work().map(|()| header.length).map_err(Broken::Tls);
+                    return Poll::Ready(result);
+                }
+                Err(Errno::EAGAIN) => {
+                    *empty_at = asked;
+                    readable.clear_ready();
+                }
+                Err(errno) => return Poll::Ready(Err(Broken::Io(errno.into()))),
+            }
+        }
+    }
+
+    /// Lets TLS work on what was received, up to one bufferful of decrypted bytes.
+    fn work(&mut self) -> Result<(), rustls::Error> {
+        while self.plain == 0 && !self.received.is_empty() {
+            // The only error is a full buffer, which cannot be while nothing is decrypted.
+            let taken = self.connection.read_tls(&mut self.received).unwrap_or(0);
+            let state = self.connection.process_new_packets()?;
+            self.plain = state.plaintext_bytes_to_read();
+            self.closed |= state.peer_has_closed();
+            if taken == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decrypted bytes at hand.
+    fn read(&mut self, into: &mut [u8]) -> usize {
+        let mut length = 0;
+        while length < into.len() && self.plain > 0 {
+            match self.connection.reader().read(&mut into[length..]) {
+                Ok(0) | Err(_) => self.plain = 0,
+                Ok(read) => {
+                    length += read;
+                    self.plain = self.plain.saturating_sub(read);
+                }
+            }
+            // An error shows at the next `Await`.
+            if self.plain == 0 && self.work().is_err() {
+                self.closed = true;
+            }
+        }
+        length
+    }
+
+    fn poll_awaited(
+        &mut self,
+        socket: &Watched,
+        context: &mut Context<'_>,
+        timing: &Timing,
+        empty_at: &mut Tick,
+    ) -> Poll<Awaited> {
+        loop {
+            if self.plain > 0 {
+                return Poll::Ready(Awaited::Readable(self.stamp));
+            }
+            if self.closed {
+                return Poll::Ready(Awaited::Ended(None, self.stamp));
+            }
+            // Answers to what the peer asked of TLS itself; if they cannot leave, they leave later.
+            let _ = self.poll_flush(socket, context);
+            match ready!(self.poll_take_in(socket, context, timing, empty_at)) {
+                Ok(0) => return Poll::Ready(Awaited::Ended(None, None)),
+                Ok(_) => {}
+                Err(Broken::Io(error)) => {
+                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                    return Poll::Ready(Awaited::Ended(Some(errno), None));
+                }
+                Err(Broken::Tls(error)) => {
+                    tracing::debug!(%error, "TLS broke");
+                    return Poll::Ready(Awaited::Ended(Some(libc::EPROTO), self.stamp));
+                }
+            }
+        }
+    }
+}
+
+fn poll_write_plain(
+    socket: &Watched,
+    context: &mut Context<'_>,
+    outbound: &mut VecDeque<u8>,
+) -> Poll<io::Result<()>> {
+    while !outbound.is_empty() {
+        let (front, _) = outbound.as_slices();
+        match ready!(poll_writable(socket, context, |raw| raw.send(front))) {
+            Ok(sent) => outbound.drain(..sent),
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Tries `write` whenever the socket can be written.
+fn poll_writable(
+    socket: &Watched,
+    context: &mut Context<'_>,
+    mut write: impl FnMut(&Socket) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        let mut writable = match ready!(socket.poll_write_ready(context)) {
+            Ok(writable) => writable,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        match writable.try_io(|socket| write(socket.get_ref())) {
+            Ok(result) => return Poll::Ready(result),
+            Err(_would_block) => {}
+        }
+    }
+}
