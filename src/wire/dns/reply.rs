@@ -146,10 +146,7 @@ const MAX_TEXT: usize = 255;
 /// ends the name; a missing second byte of a pointer counts as 0.
 fn read_name(message: &[u8], start: usize) -> Option<(Vec<u8>, usize)> {
     let (mut text, mut at, mut jumps, mut next) = (Vec::new(), start, 0, None);
-    loop {
-        let Some(&length) = message.get(at) else {
-            break;
-        };
+    while let Some(&length) = message.get(at) {
         at += 1;
         match length {
             0 => break,

@@ -1,1 +1,247 @@
-//! .
+//! What holds whatever happens: no panic, `Done` once and nothing after it, a deadline until then, no more packets
+//! than the options allow, and a line that is JSON.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::{head, rules};
+use crate::{
+    clock::{Now, Tick, UnixTime},
+    dialect::Dialect,
+    measurement::{
+        Carry, Input, Output, Run, Spec,
+        machine::{Call, Datagram, Failure, Handle, ResolveError, TlsFailure, TlsSession},
+    },
+};
+
+/// What happens next; what it refers to is filled in from what the machine wanted last.
+#[derive(Clone, Debug)]
+enum Event {
+    /// What was wanted is done.
+    Granted(Vec<u8>),
+    /// What was wanted fails.
+    Refused(u8),
+    Deadline,
+    Datagram(Vec<u8>, bool),
+    Ended,
+    Stray(u16),
+    Stop,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..60);
+    prop_oneof![
+        8 => bytes().prop_map(Event::Granted),
+        2 => any::<u8>().prop_map(Event::Refused),
+        3 => Just(Event::Deadline),
+        2 => (bytes(), any::<bool>()).prop_map(|(bytes, fits)| Event::Datagram(bytes, fits)),
+        1 => Just(Event::Ended),
+        1 => any::<u16>().prop_map(Event::Stray),
+        1 => Just(Event::Stop),
+    ]
+}
+
+fn command() -> impl Strategy<Value = String> {
+    let transport = prop::sample::select(vec!["-4", "-a", "-t", "--tls", "--https"]);
+    let name = prop::sample::select(vec![
+        "-h",
+        "--a $r.$p.",
+        "--soa .",
+        "--a $x.",
+        "--a x..",
+        "--p_probe_id -i",
+    ]);
+    let more = prop::sample::select(vec![
+        "--qbuf",
+        "--ttl --cookies",
+        "--noabuf -n",
+        "--timeout 0",
+        "--timeout -1",
+    ]);
+    let server = prop::sample::select(vec![
+        "192.0.2.1",
+        "ns.example.net",
+        "--resolv",
+        "fe80::1%eth0",
+        "--port=x host",
+    ]);
+    (transport, name, more, server, 0..4u32).prop_map(|(transport, name, more, server, retry)| {
+        format!("evtdig {transport} {name} {more} --retry {retry} {server}")
+    })
+}
+
+/// The answer to what is wanted.
+fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
+    let addresses: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "fe80::1".parse().unwrap()];
+    let local = "198.51.100.7:4000".parse().unwrap();
+    let count = usize::from(bytes.first().copied().unwrap_or(0));
+    Some(match wanted {
+        Output::Resolve { .. } => Input::Resolved(Ok(addresses[..=count % 2].to_vec())),
+        Output::Resolvers { .. } => Input::Resolvers(vec!["192.0.2.1".to_owned(); count % 4]),
+        Output::Open { on, .. } => Input::Opened {
+            on: *on,
+            local,
+            ident: 0,
+        },
+        Output::Send { on, packet } => Input::Sent {
+            on: *on,
+            tag: packet.tag,
+        },
+        Output::Connect { on, .. } => Input::Connected {
+            on: *on,
+            local,
+            handshake: None,
+            tls: Some(TlsSession {
+                alpn: Some(b"h2".to_vec()),
+                ..TlsSession::default()
+            }),
+        },
+        Output::Write { on, .. } => Input::Written { on: *on },
+        Output::Await { on } => Input::Readable { on: *on },
+        Output::Read { on, max } => Input::Read {
+            on: *on,
+            bytes: bytes[..bytes.len().min(*max)].to_vec(),
+        },
+        _ => return None,
+    })
+}
+
+fn refused(wanted: &Output, which: u8) -> Option<Input> {
+    let cause = match which % 5 {
+        0 => Failure::Forbidden("192.0.2.1".parse().unwrap()),
+        1 => Failure::Bind,
+        2 => Failure::Os {
+            call: Call::Connect,
+            errno: 111,
+        },
+        3 => Failure::Os {
+            call: Call::Socket,
+            errno: -7,
+        },
+        _ => Failure::Tls(TlsFailure::Alert(which)),
+    };
+    Some(match wanted {
+        Output::Resolve { .. } => Input::Resolved(Err(ResolveError::NotKnown)),
+        Output::Send { on, packet } => Input::Failed {
+            on: *on,
+            tag: Some(packet.tag),
+            cause,
+        },
+        Output::Open { on, .. }
+        | Output::Connect { on, .. }
+        | Output::Write { on, .. }
+        | Output::Await { on } => Input::Failed {
+            on: *on,
+            tag: None,
+            cause,
+        },
+        _ => return None,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_sequence_of_events_is_survived(
+        command in command(),
+        dialect in prop::sample::select(Dialect::ALL.to_vec()),
+        events in prop::collection::vec(event(), 0..60),
+        seed in any::<u64>(),
+    ) {
+        let words: Vec<&str> = command.split(' ').collect();
+        let Ok(spec) = Spec::parse(&words, &rules(dialect)) else {
+            return Ok(());
+        };
+        let mut machine = spec.start(Run { seed, ..Run::default() }, Carry::Nothing);
+        let mut tick = Tick::from_secs(1);
+        let (mut wanted, mut id, mut done, mut sent) = (None, None, false, 0);
+        let events = [Event::Granted(vec![])].into_iter().chain(events);
+        for (index, event) in events.enumerate() {
+            let input = match (index, event) {
+                (0, _) => Some(Input::Start),
+                (_, Event::Deadline) => {
+                    // Time passes until then.
+                    tick = machine.deadline().unwrap_or(tick).max(tick);
+                    Some(Input::Deadline)
+                }
+                (_, Event::Granted(bytes)) => wanted.take().and_then(|wanted| granted(&wanted, &bytes)),
+                (_, Event::Refused(which)) => wanted.take().and_then(|wanted| refused(&wanted, which)),
+                (_, Event::Datagram(mut bytes, fits)) => {
+                    if let (Some(id), true) = (id, fits) {
+                        let _: [u8; 2] = id;
+                        bytes.splice(..bytes.len().min(2), id);
+                    }
+                    Some(Input::Datagram {
+                        on: Handle(1),
+                        datagram: Datagram {
+                            from: "192.0.2.1:53".parse().unwrap(),
+                            to: None,
+                            hop_limit: Some(1),
+                            tos: None,
+                            bytes,
+                            protocol: 17,
+                        },
+                    })
+                }
+                (_, Event::Ended) => Some(Input::Ended { on: Handle(1), errno: Some(104) }),
+                (_, Event::Stray(on)) => Some(Input::Readable { on: Handle(on) }),
+                (_, Event::Stop) => Some(Input::Stop),
+            };
+            let Some(input) = input else { continue };
+            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
+            let outputs = machine.handle(&mut now, input);
+            prop_assert!(!done || outputs.is_empty(), "nothing comes after the end");
+            for output in outputs {
+                prop_assert!(!done, "the end is the last");
+                match &output {
+                    Output::Send { packet, .. } => (sent, id) = (sent + 1, packet.bytes[..2].try_into().ok()),
+                    Output::Write { .. } => sent += 1,
+                    Output::Done(outcome) => {
+                        done = true;
+                        for body in &outcome.bodies {
+                            let line = body.line(&head("1"), dialect);
+                            let json = line.strip_prefix("RESULT ").unwrap();
+                            let value: Result<serde_json::Value, _> = serde_json::from_str(json);
+                            prop_assert!(value.is_ok(), "{}", line);
+                        }
+                    }
+                    _ => {}
+                }
+                if !matches!(output, Output::Seen(_) | Output::Close { .. }) {
+                    wanted = Some(output);
+                }
+            }
+            prop_assert_eq!(machine.deadline().is_none(), done || matches!(wanted, Some(Output::Resolve { .. })));
+        }
+        // Two addresses, up to three resolvers, up to three repeats.
+        prop_assert!(sent <= 2 * 3 * 4, "{} packets", sent);
+    }
+
+    #[test]
+    fn left_alone_every_run_comes_to_its_end(command in command(), seed in any::<u64>()) {
+        let words: Vec<&str> = command.split(' ').collect();
+        let spec = Spec::parse(&words, &rules(Dialect::Reference)).unwrap();
+        let mut machine = spec.start(Run { seed, ..Run::default() }, Carry::Nothing);
+        let mut tick = Tick::from_secs(1);
+        let mut input = Input::Start;
+        for _ in 0..200 {
+            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
+            let outputs = machine.handle(&mut now, input);
+            if matches!(outputs.last(), Some(Output::Done(_))) {
+                return Ok(());
+            }
+            // All that is granted is resolution and sockets; nobody ever answers.
+            input = outputs
+                .iter()
+                .filter(|output| !matches!(output, Output::Await { .. }))
+                .find_map(|output| granted(output, &[1]))
+                .unwrap_or(Input::Deadline);
+            if input == Input::Deadline {
+                tick = machine.deadline().unwrap();
+            }
+        }
+        prop_assert!(false, "not done after 200 events");
+    }
+}
