@@ -18,3 +18,6 @@ pub fn fingerprint(blob: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, blob);
     format!("SHA256:{}", STANDARD_NO_PAD.encode(digest))
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,7 @@ impl fmt::Debug for ProbeKey {
 }
 
 /// `H` and the first sixteen hexadecimal digits of the text's SHA-256.
-fn sos_hash(text: &str) -> String {
+pub(super) fn sos_hash(text: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let hex: String = digest
         .as_ref()

@@ -19,6 +19,8 @@ pub mod servers;
 mod session;
 pub mod ssh;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 pub use event::{Exchange, Identity, Marker, SessionEvent};
 pub use failure::Failure;

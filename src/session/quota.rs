@@ -18,7 +18,13 @@ impl Quota {
     pub(super) fn restored(times: &[i64], now: &Now) -> Self {
         let recent = times.iter().rev().take(PER_HOUR).rev();
         let left = recent.filter_map(|time| {
-            let age = now.unix().secs().saturating_sub(*time).max(0);
+            // A second less, since both times were cut to whole seconds.
+            let age = now
+                .unix()
+                .secs()
+                .saturating_sub(*time)
+                .saturating_sub(1)
+                .max(0);
             let left = HOUR.checked_sub(Duration::from_secs(u64::try_from(age).unwrap_or(0)))?;
             (!left.is_zero()).then_some((now.peek() + left, *time))
         });
