@@ -360,3 +360,6 @@ fn foreign(target: IpAddr, local: IpAddr) -> Vec<u8> {
         _ => Icmp::echo(v6::ECHO_REPLY, FOREIGN_IDENTIFIER, 0, &payload).emit(),
     }
 }
+
+#[cfg(test)]
+mod tests;
