@@ -1,13 +1,13 @@
 //! INIT: what the probe says to a registration server and what that answers (`controller-protocol`
-//! sections 2.2 and 2.4). A controller's answer to its own INIT is in [`super::init`].
+//! sections 2.2 and 2.4). [`InitAnswer`] is what a controller answers to
+//! its own INIT (section 3.1).
 
 use std::{fmt, str::FromStr};
 
 use super::answer::{
-    Fields, First, LineError, Lines, WAIT_AFTER_UNEXPECTED, bounded, is_ipv4_text, is_ipv6_text,
-    made_of,
+    Fields, First, Lines, WAIT_AFTER_UNEXPECTED, bounded, is_ipv4_text, is_ipv6_text, made_of,
 };
-pub use super::answer::{LineError as AnswerLineError, Note};
+pub use super::answer::{LineError, Note};
 pub use super::init::{BadSessionId, InitAnswer, InitReply, InitVerdict, SessionId};
 
 /// Architecture token of every software probe.

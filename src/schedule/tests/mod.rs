@@ -408,7 +408,7 @@ fn a_one_shot_runs_at_once_and_not_again_when_its_table_is_resent() {
         start: 0,
         text: "a".to_owned(),
     };
-    assert_eq!(ran, [expected.clone()]);
+    assert_eq!(ran, std::slice::from_ref(&expected));
     // Gone from its table and back, it is another.
     world.load(vec![]);
     assert_eq!(launched(&world.load(vec![once("a")])).len(), 1);

@@ -105,7 +105,7 @@ impl Model {
                 assert!(busy(false) <= self.limits.periodic && busy(true) <= self.limits.one_off);
             }
             Output::Skipped { text, planned, .. } if &*text != "one-off" => {
-                self.advance(&text, planned)
+                self.advance(&text, planned);
             }
             Output::Skipped { .. } => self.one_offs -= 1,
             Output::Inconsistent { text, .. } => {
