@@ -356,15 +356,16 @@ impl Route {
         item
     }
 
-    /// All hops with their items. One without items stays only if it is complete, so an interrupted run does
-    /// not end in an empty one.
+    /// All hops with their items, but not one whose first probe is still awaited: an interrupted run does not end
+    /// in an empty hop.
     pub(super) fn hops(&self) -> Vec<Hop> {
-        let complete = self.sent_here >= u16::from(self.limits.count);
         let current = self.hops.len().saturating_sub(1);
         self.hops
             .iter()
             .enumerate()
-            .filter(|(at, (_, entries))| *at != current || complete || !entries.is_empty())
+            .filter(|(at, (_, entries))| {
+                *at != current || self.sent_here == 0 || !entries.is_empty()
+            })
             .map(|(_, (hop, entries))| Hop {
                 hop: *hop,
                 outcome: HopOutcome::Items(

@@ -1,1 +1,0 @@
-//! One run at a time, by script.
