@@ -4,6 +4,12 @@
 //! network and mount namespace of their own, where such an account exists, port 8080 is free, and nothing leaves.
 //! Where `sshd` or namespaces are missing they say so and, with `STARLING_REQUIRE_PEERS=1`, fail.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of a test fail as a test does"
+)]
+
 mod sshd;
 
 use sshd::{Peer, Script, inside, until};
