@@ -172,6 +172,7 @@ fn the_whole_life_with_an_ed25519_key_and_an_rsa_host_key() {
         assert_eq!(markers, [9000, 9000, 9011, 9011, 9011]);
 
         commands_come_through_the_reverse_forward(&mut running).await;
+        forgotten_connections_give_way().await;
         results_go_through_the_tunnel(&running.tunnel).await;
 
         let state = dir.path().join("session.json");
@@ -209,6 +210,27 @@ async fn commands_come_through_the_reverse_forward(running: &mut Running) {
         _ => None,
     };
     assert_eq!(running.until(table).await.1, 1);
+}
+
+/// Sixteen may be open, one more closes the oldest.
+async fn forgotten_connections_give_way() {
+    let mut open = Vec::new();
+    for _ in 0..17 {
+        let mut connection = TcpStream::connect(("127.0.0.1", 28_023)).await.unwrap();
+        expect(&mut connection, b"\xff\xfd\x01").await;
+        open.push(connection);
+    }
+    let mut rest = Vec::new();
+    timeout(LIMIT, open[0].read_to_end(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(rest.ends_with(b"login: "), "{}", rest.escape_ascii());
+    open[16].write_all(b"C_TO_P_TEST_V1\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\nPassword: ") {
+        answer.push(timeout(LIMIT, open[16].read_u8()).await.unwrap().unwrap());
+    }
 }
 
 async fn expect(stream: &mut TcpStream, bytes: &[u8]) {

@@ -155,7 +155,7 @@ impl Session {
         }
         let tried = self.round.map_or(0, |(_, tried)| tried);
         if failure.try_elsewhere() && tried < self.usable.len() {
-            report(Exchange::Registration, failure, out);
+            // The lines of the failure come at the end of the round, one pair as from one attempt.
             out.push(tell(SessionEvent::Lost {
                 exchange: Exchange::Registration,
                 failure: failure.clone(),

@@ -709,7 +709,7 @@ impl Check {
             (Some(_), Input::Lost(_)) => self.under_way = None,
             // A byte on KEEP is followed by our own disconnect.
             (Some(Wanted::Register(..) | Wanted::Connect(_)), Input::Answered(_)) => {
-                self.under_way = None
+                self.under_way = None;
             }
             _ => {}
         }
@@ -763,7 +763,7 @@ impl Check {
                 self.tell(Input::Connected);
             }
             Happening::Answer(text) if self.under_way.is_some() => {
-                self.tell(Input::Answered(text.into_bytes()))
+                self.tell(Input::Answered(text.into_bytes()));
             }
             Happening::Lost(failure) if self.under_way.is_some() => self.tell(Input::Lost(failure)),
             Happening::Pass(secs) => self.pass(secs),

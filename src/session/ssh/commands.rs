@@ -3,11 +3,12 @@
 //! The official probe forwards to a telnet daemon on a local port; here the channels end inside the program.
 
 use russh::{Channel, ChannelStream, client::Msg};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
     sync::mpsc,
     task::JoinHandle,
+    time::timeout,
 };
 
 use crate::{
@@ -15,12 +16,15 @@ use crate::{
     session::interpreter::{Change, ConnectionId, Input, Interpreter, Output},
 };
 
-/// How many command connections may be open at once; one more is refused. A controller uses one.
+/// How many command connections may be open at once; one more closes the oldest, so that connections which a
+/// controller forgot cannot lock it out. A controller uses one.
 pub(super) const MAX_CONNECTIONS: usize = 16;
 /// Octets read at once.
 const CHUNK: usize = 4096;
 /// Replies under way to one connection. Who does not read them is closed.
 const MAX_REPLIES: usize = 256;
+/// How long a peer may take to read one reply; longer, and its connection is given up.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
 /// Chunks under way to the interpreter; when full, readers wait and the window of their channel closes.
 const MAX_CHUNKS: usize = 32;
 
@@ -72,9 +76,11 @@ impl Connections {
 
     /// A channel that the controller opened.
     pub(super) fn open(&mut self, channel: Channel<Msg>) -> Vec<Change> {
-        if self.open.len() >= MAX_CONNECTIONS {
-            // Dropped, which closes it.
-            return Vec::new();
+        let mut changes = Vec::new();
+        if self.open.len() >= MAX_CONNECTIONS
+            && let Some((oldest, _)) = self.open.pop_first()
+        {
+            changes = self.tell(Input::Closed(oldest));
         }
         self.next += 1;
         let id = ConnectionId(self.next);
@@ -83,7 +89,8 @@ impl Connections {
         tokio::spawn(write(to, queued));
         let reader = tokio::spawn(read(from, id, self.heard.clone()));
         self.open.insert(id, Pumps { replies, reader });
-        self.tell(Input::Opened(id))
+        changes.extend(self.tell(Input::Opened(id)));
+        changes
     }
 
     /// The next thing heard on any connection. Cancelling loses nothing.
@@ -168,10 +175,10 @@ async fn read(
 /// Sends what is replied until no more can come, then ends the channel.
 async fn write(mut to: WriteHalf<ChannelStream<Msg>>, mut replies: mpsc::Receiver<Vec<u8>>) {
     while let Some(bytes) = replies.recv().await {
-        if to.write_all(&bytes).await.is_err() {
+        if !matches!(timeout(WRITE_LIMIT, to.write_all(&bytes)).await, Ok(Ok(()))) {
             return;
         }
     }
     // The peer may be gone already.
-    let _ = to.shutdown().await;
+    let _ = timeout(WRITE_LIMIT, to.shutdown()).await;
 }

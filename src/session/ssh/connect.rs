@@ -48,6 +48,9 @@ const MAX_ADDRESSES: usize = 16;
 /// `ServerAliveInterval` and `ServerAliveCountMax` (`controller-protocol` sections 2.1 and 3.2).
 const KEEPALIVE: (Duration, usize) = (Duration::from_secs(60), 3);
 
+/// The receive window of a channel, in octets.
+const WINDOW: u32 = 128 * 1024;
+
 /// Where to connect, and whom to expect there.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
@@ -274,6 +277,8 @@ fn config(host_key: &HostKey) -> Result<client::Config, russh::Error> {
         // The default asks for 8192 bits, which costs a small probe seconds.
         gex: client::GexParams::new(2048, 3072, 8192)?,
         nodelay: true,
+        // What a channel may hold that nobody has read: commands and upload answers are small.
+        window_size: WINDOW,
         ..client::Config::default()
     })
 }
@@ -290,9 +295,9 @@ fn explained(cause: &russh::Error, target: &Target, seen: &Mutex<Seen>) -> Failu
             offered,
             pinned: target.host_key.fingerprint(),
         },
-        (None, russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
-            Failure::NoCommonAlgorithm(format!("{kind:?}: it offers {}", theirs.join(" ")))
-        }
+        (None, russh::Error::NoCommonAlgo { kind, theirs, .. }) => Failure::NoCommonAlgorithm(
+            format!("{kind:?}: it offers {}", collapsed(&theirs.join(" "))),
+        ),
         (None, russh::Error::Disconnect | russh::Error::HUP) => Failure::Ssh(
             seen.ended
                 .take()

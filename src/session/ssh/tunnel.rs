@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::connect::Client;
+use crate::session::event::collapsed;
 
 /// The port of the controller's upload service, at its own loopback (`controller-protocol` section 3.2).
 const UPLOAD_PORT: u32 = 8080;
@@ -81,7 +82,7 @@ impl Tunnel {
         match timeout(OPEN_LIMIT, opening).await {
             Ok(Ok(channel)) => Ok(channel.into_stream()),
             Ok(Err(russh::Error::ChannelOpenFailure(reason))) => {
-                Err(TunnelError::Refused(format!("{reason:?}")))
+                Err(TunnelError::Refused(collapsed(&format!("{reason:?}"))))
             }
             Ok(Err(_)) => Err(TunnelError::NotConnected),
             Err(_) => Err(TunnelError::TimedOut),
