@@ -3,7 +3,7 @@
 //! Requests leave one interval apart, whatever comes back, and each has its own sequence number. The slots are
 //! counted from the first request, so a late wake-up delays one request and not all that follow.
 //!
-//! A replay keeps the numbering of the official probe instead ([`replay`](super::machine) rules at the end of the
+//! A replay keeps the numbering of the official probe instead (the rules at the end of the
 //! file): recorded sequence numbers fit no other.
 
 use std::{net::IpAddr, time::Duration};
@@ -230,7 +230,8 @@ impl Ping {
         } else if let Some((index, request)) = self.tally.latest()
             && request.fate == Fate::Awaited
         {
-            self.tally.give_up(index, now.peek(), true);
+            // At the time that was due, whenever we woke: a reply is late or not by its own time.
+            self.tally.give_up(index, slot, true);
             outputs.push(Output::Seen(AnySeen::Ping(Seen::Lost {
                 request: number(index),
             })));

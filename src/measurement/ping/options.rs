@@ -33,7 +33,9 @@ pub struct Options {
     pub bind: Option<String>,
     /// `-p`: put a text that names the probe into the payload.
     pub sign: bool,
-    /// `-e`: resolve the target once and keep the address for later runs.
+    /// `-e`: resolve the target once and keep the address for later runs. The official probe does so when it loads
+    /// the command, and drops the command if that fails; here the first run resolves and carries the address on,
+    /// so that loading a table waits for nobody and a name that is not there yet shows as an error result.
     pub resolve_once: bool,
 }
 

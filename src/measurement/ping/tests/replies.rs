@@ -43,6 +43,19 @@ fn a_reply_that_arrived_in_time_is_no_loss_though_we_are_told_late() {
 }
 
 #[test]
+fn a_late_wake_up_gives_no_reply_more_time() {
+    let mut script = Script::new("-4 -c 2 198.51.100.7");
+    script.begin(0, TARGET);
+    script.tell(1300 * MS, Input::Deadline);
+    script.reply(1100 * MS, 0, 57, 32);
+    script.deadline();
+    assert_eq!(
+        script.items(),
+        "[ { \"x\":\"*\" }, { \"dup\":1, \"rtt\":1100.000000, \"ttl\":57 }, { \"x\":\"*\" } ]"
+    );
+}
+
+#[test]
 fn a_late_wake_up_delays_one_request_and_not_all_that_follow() {
     let mut script = Script::new("-4 -c 9 198.51.100.7");
     script.begin(0, TARGET);
