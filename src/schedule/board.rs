@@ -9,7 +9,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    Input, Job, JobId, Limits, OneShot, Output, Skip, When,
+    ClockStep, Input, Job, JobId, Limits, OneShot, Output, Skip, When,
     cycle::{self, Grid},
 };
 use crate::{
@@ -347,7 +347,7 @@ impl Schedule {
             outputs.push(Output::Inconsistent {
                 id,
                 text: entry.text.clone(),
-                reason: inconsistent(now.unix, entry.planned, cycle),
+                step: clock_step(now.unix, entry.planned, cycle),
             });
             self.plan(now, id, cycle.grid.first(now.unix));
         } else if let Some(since) = entry.running_since {
@@ -557,12 +557,12 @@ impl Entry {
     }
 }
 
-/// The `reason` of a 9807 line after a clock step (`controller-protocol` section 7.2).
-fn inconsistent(now: UnixTime, planned: UnixTime, cycle: Cycle) -> String {
-    format!(
-        "inconsistent time; now {now}; nexttime {planned}; waittime {}; cycle {}; generated {}",
-        planned.secs() - cycle.generated.secs(),
-        cycle.number,
-        cycle.generated
-    )
+fn clock_step(now: UnixTime, planned: UnixTime, cycle: Cycle) -> ClockStep {
+    ClockStep {
+        now: now.secs(),
+        planned: planned.secs(),
+        wait: planned.secs() - cycle.generated.secs(),
+        cycle: cycle.number,
+        generated: cycle.generated.secs(),
+    }
 }

@@ -165,9 +165,24 @@ pub enum Output {
         id: JobId,
         /// The command text.
         text: Arc<str>,
-        /// The `reason` of the 9807 line.
-        reason: String,
+        /// What the line tells.
+        step: ClockStep,
     },
+}
+
+/// A run whose planned time and the time of its firing are too far apart; all times in Unix seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    /// The time of firing.
+    pub now: i64,
+    /// The time planned.
+    pub planned: i64,
+    /// Seconds from planning to the time planned.
+    pub wait: i64,
+    /// The number of the slot on its grid.
+    pub cycle: i64,
+    /// The time of planning.
+    pub generated: i64,
 }
 
 /// Why a run is not made.

@@ -96,6 +96,16 @@ impl ServerList {
     }
 }
 
+/// The built-in host key of a server by its name or address, whichever list it is in.
+#[must_use]
+pub fn known_key(host: &str) -> Option<HostKey> {
+    ServerList::ALL
+        .into_iter()
+        .flat_map(ServerList::servers)
+        .find(|server| server.host == host)?
+        .host_key
+}
+
 impl fmt::Display for ServerList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

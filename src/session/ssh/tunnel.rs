@@ -65,6 +65,15 @@ impl Tunnel {
         }
     }
 
+    /// Waits until the connection came or went, and tells whether there is one. Never returns when the session has
+    /// ended.
+    pub async fn changed(&mut self) -> bool {
+        if self.current.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.current.borrow_and_update().is_some()
+    }
+
     /// Opens a channel for one upload; fails at once when there is no KEEP connection.
     ///
     /// # Errors

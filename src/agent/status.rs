@@ -1,0 +1,173 @@
+//! What the probe knows of itself, and the report lines made from it (`controller-protocol` section 7).
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    clock::{Clock, Now, UnixTime, lts},
+    config::Config,
+    dialect::Dialect,
+    measurement::{Kind, Spec, Version},
+    net::Net,
+    report::{
+        lines::{self, Busy, NotRun, Runner, Stamp, Uptime},
+        system,
+    },
+    schedule::Skip,
+};
+
+/// A report of addresses that did not change is repeated after this long (`controller-protocol` section 9).
+const ADDRESSES_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What the probe knows of itself; shared by the agent's tasks.
+pub struct Status {
+    clock: Clock,
+    dialect: Dialect,
+    version: Version,
+    data_dir: PathBuf,
+    interface_counters: bool,
+    net: Net,
+    known: Mutex<Known>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    probe_id: Option<u32>,
+    last_sync: Option<UnixTime>,
+    addresses: Option<(String, UnixTime)>,
+}
+
+impl Status {
+    /// What is known at the start: the last confirmation of the clock survives restarts.
+    pub(super) fn new(config: &Config, version: Version, clock: Clock, net: Net) -> Self {
+        let status = Self {
+            clock,
+            dialect: config.dialect,
+            version,
+            data_dir: config.data_dir.clone(),
+            interface_counters: config.upload.interface_counters,
+            net,
+            known: Mutex::default(),
+        };
+        let confirmed = fs::read_to_string(status.sync_file())
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .map(UnixTime::from_secs);
+        status.known().last_sync = confirmed;
+        status.net.set_last_sync(confirmed);
+        status
+    }
+
+    /// The probe's number, once a registration server told it.
+    #[must_use]
+    pub fn probe_id(&self) -> Option<u32> {
+        self.known().probe_id
+    }
+
+    /// When a controller last confirmed the wall clock.
+    #[must_use]
+    pub fn last_sync(&self) -> Option<UnixTime> {
+        self.known().last_sync
+    }
+
+    pub(super) fn set_probe_id(&self, probe_id: Option<u32>) {
+        self.known().probe_id = probe_id;
+    }
+
+    /// A controller confirmed the wall clock; `lts` counts from here, across restarts too.
+    pub(super) fn set_last_sync(&self, at: UnixTime) {
+        self.known().last_sync = Some(at);
+        self.net.set_last_sync(Some(at));
+        if let Err(error) = fs::write(self.sync_file(), format!("{at}\n")) {
+            tracing::debug!(%error, "the time of the last synchronisation is not kept");
+        }
+    }
+
+    /// The status results in front of a batch. Reads the system: may block for a moment.
+    pub(super) fn lines(&self, now: &Now) -> String {
+        let version = self.version.to_string();
+        let stamp = self.stamp(&version, now.unix());
+        let uptime = Uptime {
+            host: system::host_uptime(),
+            process: self.clock.tick().0,
+        };
+        let mut text = lines::disk(&stamp, system::disk(self.dialect, &self.data_dir));
+        text += &lines::uptime(&stamp, uptime);
+        if self.interface_counters {
+            text += &lines::interfaces(&stamp, &system::interfaces());
+        }
+        text + &lines::ongoing(&stamp)
+    }
+
+    /// A marker line such as 9011.
+    pub(super) fn marker(&self, id: u16, text: &str) -> String {
+        lines::marker(id, self.clock.unix(), &system::mac(), text)
+    }
+
+    /// The line for a command that is not run.
+    pub(super) fn not_run(&self, runner: Runner, why: NotRun<'_>, command: &str) -> String {
+        let version = self.version.to_string();
+        lines::not_run(
+            &self.stamp(&version, self.clock.unix()),
+            runner,
+            why,
+            command,
+        )
+    }
+
+    /// The line for a run that is skipped, where there is one: only `evtdig` reports that it is busy.
+    pub(super) fn skipped(&self, spec: &Spec, why: Skip) -> Option<String> {
+        let Skip::Busy { since } = why else {
+            return None;
+        };
+        if spec.kind() != Kind::Dns {
+            return None;
+        }
+        let version = self.version.to_string();
+        let busy = Busy {
+            id: spec.common.id.as_deref(),
+            bundle: spec.common.bundle.as_deref(),
+            started: since,
+        };
+        Some(lines::busy(&self.stamp(&version, self.clock.unix()), busy))
+    }
+
+    /// The host's addresses, if they changed or were not told for an hour. Reads the system: may block.
+    pub(super) fn addresses(&self) -> Option<String> {
+        let (text, now) = (
+            lines::addresses_text(&system::addresses()),
+            self.clock.unix(),
+        );
+        let mut known = self.known();
+        let is_due = known
+            .addresses
+            .as_ref()
+            .is_none_or(|(told, at)| *told != text || now > *at + ADDRESSES_AGAIN || now < *at);
+        is_due.then(|| {
+            let line = lines::addresses(now, &text);
+            known.addresses = Some((text, now));
+            line
+        })
+    }
+
+    fn stamp<'a>(&self, version: &'a str, time: UnixTime) -> Stamp<'a> {
+        Stamp {
+            version,
+            time,
+            lts: lts(time, self.last_sync()),
+            dialect: self.dialect,
+        }
+    }
+
+    fn sync_file(&self) -> PathBuf {
+        self.data_dir.join("timesync")
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
