@@ -1,1 +1,364 @@
-//! cli
+//! The command line: one subcommand each, declared once and acted on elsewhere.
+//!
+//! Data goes to standard output, talk to standard error. Errors are printed once, as a chain. Exit codes
+//! mean something: see [`Exit`].
+
+mod controller;
+mod key;
+mod lab;
+mod measure;
+mod print;
+mod run;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+
+use crate::{
+    config::{LogFormat, LogLevel, Server, parse_duration},
+    dialect::Dialect,
+    observe,
+};
+
+/// How the program ends: 0 and 1 are answers, the others are those of `sysexits.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Measured, without an answer; or a lab run in which something was not accepted.
+    NoAnswer = 1,
+    /// The command line cannot be used.
+    Usage = 64,
+    /// A bug of ours.
+    Software = 70,
+    /// The system lacks something or refuses it.
+    OsError = 71,
+    /// A privilege is missing.
+    NoPermission = 77,
+    /// The configuration cannot be used.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A failure with the exit code that it deserves.
+#[derive(Debug)]
+struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(Exit::OsError, error)
+    }
+}
+
+type Outcome = Result<Exit, Failure>;
+
+/// An independent RIPE Atlas-compatible measurement probe, and the private controller to run a network of them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "starling",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try everything at once on this machine: registration server, controller, targets and one probe on loopback.
+    Lab(LabArgs),
+    /// Run a probe: register, keep the session, measure, upload.
+    Run(RunArgs),
+    /// Run a registration server and controller for a network of one's own.
+    Controller(ControllerArgs),
+    /// Measure once, now: a command in the controller's language; prints its RESULT line.
+    Measure(MeasureArgs),
+    /// Show, make or import the probe's key.
+    Key(KeyArgs),
+}
+
+/// What is said while running, for the long-running commands.
+#[derive(Args, Clone, Debug, Default)]
+struct LogArgs {
+    /// How much to log.
+    #[arg(long, value_enum, env = "STARLING_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+    /// In which form to log.
+    #[arg(long, value_enum, env = "STARLING_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl LogArgs {
+    /// Starts the log with these flags laid over what the configuration says.
+    fn start(&self, level: LogLevel, format: LogFormat) {
+        let filter = std::env::var("STARLING_LOG").ok();
+        observe::log::start(
+            self.log_level.unwrap_or(level),
+            self.log_format.unwrap_or(format),
+            filter.as_deref(),
+        );
+    }
+}
+
+#[derive(Args, Debug)]
+struct LabArgs {
+    /// Stop by itself after this long; exit 0 only if results of every scheduled measurement were accepted.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    run_for: Option<Duration>,
+    /// Append each RESULT line that the controller accepted to this file.
+    #[arg(long, value_name = "FILE")]
+    accepted: Option<PathBuf>,
+    /// Time between uploads.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "5s")]
+    upload_interval: Duration,
+    /// Keep keys and state here; without it, in a temporary directory.
+    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The form of results and options.
+    #[arg(
+        long,
+        env = "STARLING_DIALECT",
+        default_value_t,
+        value_name = "DIALECT"
+    )]
+    dialect: Dialect,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// The configuration file; without it, the defaults.
+    #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read the configuration, say whether it can be used, and stop.
+    #[arg(long)]
+    check: bool,
+    /// Where keys, state and results are kept.
+    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The probe's private key file.
+    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Register here instead of with the production servers: `HOST:PORT=ssh-rsa AAAA…`. May be repeated.
+    #[arg(
+        long = "registration-server",
+        env = "STARLING_REGISTRATION_SERVERS",
+        value_delimiter = ',',
+        value_name = "SERVER"
+    )]
+    registration_servers: Vec<Server>,
+    /// The form of results and options.
+    #[arg(long, env = "STARLING_DIALECT", value_name = "DIALECT")]
+    dialect: Option<Dialect>,
+    /// Time between uploads until the controller names its own.
+    #[arg(long, env = "STARLING_UPLOAD_INTERVAL", value_parser = parse_duration, value_name = "DURATION")]
+    upload_interval: Option<Duration>,
+    /// Measure private and loopback addresses too.
+    #[arg(long, env = "STARLING_ALLOW_ANY_ADDRESS")]
+    allow_any_address: bool,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+struct ControllerArgs {
+    /// The configuration file.
+    #[arg(long, env = "STARLING_CONTROLLER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read the configuration, say whether it can be used, and stop.
+    #[arg(long)]
+    check: bool,
+    /// Where keys, the register of probes and accepted results are kept.
+    #[arg(long, env = "STARLING_CONTROLLER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Append each RESULT line that was accepted to this file.
+    #[arg(long, value_name = "FILE")]
+    accepted: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Our own flags stand before the verb; everything after it is the controller's language.\n\nExample: starling measure evping -4 -c 3 -A 1001 198.51.100.2"
+)]
+struct MeasureArgs {
+    /// Measure private and loopback addresses too.
+    #[arg(long)]
+    allow_any_address: bool,
+    /// The form of results and options.
+    #[arg(
+        long,
+        env = "STARLING_DIALECT",
+        default_value_t,
+        value_name = "DIALECT"
+    )]
+    dialect: Dialect,
+    /// Write what was asked for and what came back, with times, to this file.
+    #[arg(long, value_name = "FILE")]
+    transcript: Option<PathBuf>,
+    /// A verb (evping …) and its options and target.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct KeyArgs {
+    /// The probe's private key file; by default `probe_key` in the data directory.
+    #[arg(long, env = "STARLING_KEY_FILE", global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// The data directory.
+    #[arg(
+        long,
+        env = "STARLING_DATA_DIR",
+        global = true,
+        value_name = "DIR",
+        default_value = "/var/lib/starling"
+    )]
+    data_dir: PathBuf,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Print the line to register.
+    Show,
+    /// Make a new Ed25519 key. Refuses to replace one.
+    Generate,
+    /// Take over an existing private key, for example one of the official probe. Refuses to replace one.
+    Import {
+        /// The private key file, in OpenSSH format, without a passphrase.
+        file: PathBuf,
+    },
+}
+
+impl ValueEnum for LogLevel {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self::Error,
+            Self::Warn,
+            Self::Info,
+            Self::Debug,
+            Self::Trace,
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for LogFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Text, Self::Json]
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }))
+    }
+}
+
+/// Runs the program with these arguments, the program's name first.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors; a closed pipe is neither.
+            let exit = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+                _ => Exit::Usage,
+            };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let outcome = match cli.command {
+        Command::Lab(args) => lab::main(&args),
+        Command::Run(args) => run::main(&args),
+        Command::Controller(args) => controller::main(&args),
+        Command::Measure(args) => measure::main(&args),
+        Command::Key(args) => key::main(&args),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            print::error(&failure.error);
+            failure.exit.into()
+        }
+    }
+}
+
+/// The whole command line, for man page and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Where all chance comes from: drawn once a process, here.
+#[expect(clippy::disallowed_methods, reason = "the one place that draws a seed")]
+fn seed() -> u64 {
+    rand::random()
+}
+
+/// Chance enough for keys and session numbers, drawn from the system.
+#[expect(clippy::disallowed_methods, reason = "the one place that draws a seed")]
+fn wide_seed() -> [u8; 32] {
+    rand::random()
+}
+
+/// One thread serves everything: the work is waiting, and memory is what a small host lacks.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(Duration::from_secs(5))
+        .build()
+}
+
+/// Completes at SIGINT or SIGTERM; works as PID 1 too, where these have no default effect.
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// The official probe's switch for measuring any address.
+fn policy_lifted_by_environment() -> bool {
+    std::env::var_os("ATLAS_DISABLE_CHECK_ADDR").is_some_and(|value| value == "yes")
+}

@@ -1,0 +1,273 @@
+//! `starling lab`: the whole system on this machine's loopback, speaking the real protocols over real sockets.
+
+mod namespace;
+mod table;
+mod verdict;
+
+use std::{
+    net::{Ipv6Addr, SocketAddr, UdpSocket},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, interval_at, sleep},
+};
+
+use super::{Exit, Failure, LabArgs, Outcome, interrupted, print, runtime, seed, wide_seed};
+use crate::{
+    agent,
+    clock::Clock,
+    config::{Config, LogFormat, LogLevel, Server},
+    controller::{self, config::Measurement},
+    measurement::Kind,
+};
+use verdict::Verdict;
+
+/// Events that may wait to be printed.
+const EVENTS: usize = 256;
+/// How often the table is printed.
+const TABLE_EVERY: Duration = Duration::from_secs(10);
+/// How long the two sides may take to stop.
+const STOPPING: Duration = Duration::from_secs(5);
+
+pub(super) fn main(args: &LabArgs) -> Outcome {
+    args.log.start(LogLevel::Error, LogFormat::Text);
+    // Before any thread is started: only a single thread may enter a user namespace.
+    gain_raw_sockets()?;
+    let (data_dir, _temporary) = match &args.data_dir {
+        Some(folder) => (folder.clone(), None),
+        None => {
+            let folder = temporary_folder()
+                .context("cannot make a temporary directory; name one with --data-dir")?;
+            (folder.0.clone(), Some(folder))
+        }
+    };
+    let clock = Clock::start();
+    runtime()?.block_on(run(args, data_dir, clock))
+}
+
+/// Raw sockets, from the privileges that we have or in a network of our own.
+fn gain_raw_sockets() -> Result<(), Failure> {
+    if namespace::may_open_raw_sockets() {
+        return Ok(());
+    }
+    match namespace::enter() {
+        Ok(()) => {
+            print::talk(
+                "lab: no CAP_NET_RAW here, so the lab runs in a user and network namespace of its own",
+            );
+            Ok(())
+        }
+        Err(error) => Err(Failure::new(
+            Exit::NoPermission,
+            anyhow::anyhow!(
+                "ping needs raw sockets, and neither CAP_NET_RAW nor a user namespace can be had here ({error}). \
+                 Run as root, or grant the capability: `sudo setcap cap_net_raw+ep {}`, or allow user namespaces: \
+                 `sudo sysctl kernel.unprivileged_userns_clone=1`",
+                std::env::current_exe()
+                    .map_or_else(|_| "starling".to_owned(), |path| path.display().to_string()),
+            ),
+        )),
+    }
+}
+
+async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
+    let stop = interrupted().context("cannot listen for signals")?;
+    let measurements = measurements(args);
+    let mut verdict = Verdict::default();
+    for measurement in &measurements {
+        verdict.schedule(&measurement.command);
+    }
+
+    let (events, mut controller_events) = mpsc::channel(EVENTS);
+    let (stopping, shutdown) = watch::channel(false);
+    let network = controller::Config {
+        measurements,
+        accepted: args.accepted.clone(),
+        upload: controller::config::Upload {
+            interval: args.upload_interval.as_secs().max(1),
+            ..controller::config::Upload::default()
+        },
+        ..controller::Config::loopback(data_dir.join("controller"))
+    };
+    let running = controller::serve(network, clock, wide_seed(), events, shutdown)
+        .await
+        .context("the lab's controller cannot start")?;
+    print::talk(&format!(
+        "lab: registration server on {}, controller on {}, everything kept in {}",
+        running.registration_addr,
+        running.controller_addr,
+        data_dir.display()
+    ));
+
+    let config = probe(
+        args,
+        &data_dir,
+        running.registration_addr,
+        &running.registration_host_key_line,
+    );
+    let (watcher, mut agent_events) = mpsc::channel(EVENTS);
+    let (stop_agent, agent_stopped) = tokio::sync::oneshot::channel::<()>();
+    let agent = tokio::spawn(async move {
+        let stop = async {
+            let _ = agent_stopped.await;
+        };
+        agent::run(&config, clock, seed(), stop, Some(watcher)).await
+    });
+
+    let mut table = interval_at(
+        Instant::from_std(clock.instant(clock.tick() + TABLE_EVERY)),
+        TABLE_EVERY,
+    );
+    let end = async {
+        match args.run_for {
+            Some(time) => sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let (mut stop, mut end) = (std::pin::pin!(stop), std::pin::pin!(end));
+    let mut agent = agent;
+    let mut early = None;
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = &mut end => break,
+            ended = &mut agent => {
+                early = Some(ended);
+                break;
+            }
+            Some(event) = controller_events.recv() => {
+                if let Some(line) = verdict.controller(&event) {
+                    print::line(&line)?;
+                }
+            }
+            Some(event) = agent_events.recv() => {
+                if let Some(line) = verdict.agent(&event) {
+                    print::line(&line)?;
+                }
+            }
+            _ = table.tick() => print::line(&format!("\n{}", verdict.table()))?,
+        }
+    }
+    print::talk("lab: stopping");
+    let _ = stop_agent.send(());
+    let failed = match early {
+        Some(ended) => Some(ended),
+        None => tokio::time::timeout(STOPPING, agent).await.ok(),
+    };
+    let _ = stopping.send(true);
+    let _ = tokio::time::timeout(STOPPING, running.finished()).await;
+    while let Ok(event) = controller_events.try_recv() {
+        if let Some(line) = verdict.controller(&event) {
+            print::line(&line)?;
+        }
+    }
+    print::line(&format!("\n{}", verdict.table()))?;
+    if let Some(Ok(Err(error))) = failed {
+        return Err(Failure::new(Exit::OsError, error));
+    }
+    conclude(args, &verdict)
+}
+
+/// Whether a run that ends by itself showed what it should.
+fn conclude(args: &LabArgs, verdict: &Verdict) -> Outcome {
+    let missing = verdict.missing();
+    if missing.is_empty() {
+        print::line(&verdict.success())?;
+        return Ok(Exit::Done);
+    }
+    for line in &missing {
+        print::talk(&format!("lab: {line}"));
+    }
+    // A person who stopped it early has seen what there was.
+    Ok(if args.run_for.is_some() {
+        Exit::NoAnswer
+    } else {
+        Exit::Done
+    })
+}
+
+/// What the lab measures: its own loopback, in both families where there are two.
+fn measurements(args: &LabArgs) -> Vec<Measurement> {
+    let mut commands = vec![
+        "evping -4 -c 3 -i 500 -A 1001 127.0.0.1".to_owned(),
+        "evping -4 -c 3 -i 500 -s 1000 -A 1002 127.0.0.2".to_owned(),
+    ];
+    if args.dialect == crate::dialect::Dialect::Starla {
+        for command in &mut commands {
+            *command = command.replace("-i 500", "-I 500");
+        }
+    }
+    if has_ipv6() {
+        let interval = match args.dialect {
+            crate::dialect::Dialect::Reference => "-i 500",
+            crate::dialect::Dialect::Starla => "-I 500",
+        };
+        commands.push(format!("evping -6 -c 3 {interval} -A 2001 ::1"));
+    } else {
+        print::talk("lab: this machine has no IPv6 loopback, so IPv6 is left out");
+    }
+    commands
+        .into_iter()
+        .map(|command| Measurement {
+            command,
+            interval: 5,
+            start: 0,
+            end: None,
+            spread: 1,
+            probes: None,
+        })
+        .collect()
+}
+
+fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// The lab's one probe.
+fn probe(
+    args: &LabArgs,
+    data_dir: &std::path::Path,
+    registration: SocketAddr,
+    host_key: &str,
+) -> Config {
+    let mut config = Config {
+        dialect: args.dialect,
+        data_dir: data_dir.join("probe"),
+        ..Config::default()
+    };
+    config.registration.servers = vec![Server {
+        host: registration.ip().to_string(),
+        port: registration.port(),
+        host_key: Some(host_key.to_owned()),
+    }];
+    config.measurement.allow_any_address = true;
+    config.upload.interval = args.upload_interval;
+    config
+}
+
+/// A directory of our own that goes when the lab ends.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn temporary_folder() -> std::io::Result<Temporary> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    // The name is drawn and the directory must be new, so nobody can have put something in our way.
+    let path = std::env::temp_dir().join(format!("starling-lab-{:016x}", seed()));
+    std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(Temporary(path))
+}
+
+/// The type and target of a command, for the table.
+pub(super) fn kind_and_target(command: &str) -> Option<(Kind, &str)> {
+    let kind = Kind::from_verb(command.split_whitespace().next()?)?;
+    Some((kind, command.split_whitespace().next_back()?))
+}

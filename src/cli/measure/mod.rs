@@ -1,0 +1,236 @@
+//! `starling measure`: one measurement, now.
+//!
+//! With a verb of the controller's language (`evping …`) it prints the RESULT line and nothing else; with the plain
+//! name of a type (`ping …`) it talks to a person.
+
+mod people;
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+use super::{
+    Exit, Failure, MeasureArgs, interrupted, policy_lifted_by_environment, print, runtime, seed,
+};
+use crate::{
+    clock::Clock,
+    dialect::Dialect,
+    measurement::{
+        Carry, Kind, Outcome, Rules, Run, Spec, Version,
+        transcript::{Header, Writer},
+    },
+    net::{self, Event, Net, recording},
+    result::Document,
+};
+
+/// The directory that `/home/atlas` stands for where none is configured.
+const SPOOL: &str = "/var/lib/starling";
+
+pub(super) fn main(args: &MeasureArgs) -> super::Outcome {
+    let verb = args.command.first().map_or("", String::as_str);
+    match verb.parse::<Kind>() {
+        Ok(kind) => people::main(kind, args),
+        Err(_) => command(args),
+    }
+}
+
+/// One command in the controller's language.
+fn command(args: &MeasureArgs) -> super::Outcome {
+    let rules = rules(args);
+    let spec =
+        Spec::parse(&args.command, &rules).map_err(|error| Failure::new(Exit::Usage, error))?;
+    let version = version();
+    // A file that cannot be appended to refuses the command before anything is sent.
+    if let Some(file) = &spec.common.output {
+        append(file, "").with_context(|| format!("unable to append to {}", file.display()))?;
+    }
+    let outcome = match &spec.common.replay {
+        Some(file) => replay(&spec, file)?,
+        None => live(&spec, args, |_| {})?,
+    };
+    let lines = lines(&spec, &version, &outcome, args.dialect);
+    match &spec.common.output {
+        Some(file) => append(file, &lines)
+            .with_context(|| format!("unable to append to {}", file.display()))?,
+        None => print::text(&lines)?,
+    }
+    Ok(if outcome.answered {
+        Exit::Done
+    } else {
+        Exit::NoAnswer
+    })
+}
+
+fn lines(spec: &Spec, version: &Version, outcome: &Outcome, dialect: Dialect) -> String {
+    let head = spec.head(version);
+    outcome
+        .bodies
+        .iter()
+        .map(|body| {
+            Document {
+                head: head.clone(),
+                body: body.clone(),
+            }
+            .line(dialect)
+        })
+        .collect()
+}
+
+/// Takes all input from a recording of the official probe.
+fn replay(spec: &Spec, file: &Path) -> Result<Outcome, Failure> {
+    let bytes =
+        fs::read(file).with_context(|| format!("cannot read the recording {}", file.display()))?;
+    let clock = if std::env::var_os("ATLAS_TESTS").is_some() {
+        recording::test_clock()
+    } else {
+        recording::replay_clock(Clock::start().unix(), -1)
+    };
+    recording::replay(spec, &bytes, clock)
+        .with_context(|| format!("the recording {} cannot be replayed", file.display()))
+        .map_err(Failure::from)
+}
+
+/// Measures on the network, telling `watch` what happens.
+fn live(
+    spec: &Spec,
+    args: &MeasureArgs,
+    mut watch: impl FnMut(&Event<'_>),
+) -> Result<Outcome, Failure> {
+    let clock = Clock::start();
+    let seed = seed();
+    let run = Run {
+        seed,
+        probe_id: None,
+        replay: false,
+    };
+    let mut transcript = args
+        .transcript
+        .as_deref()
+        .map(|file| Transcript::create(file, args, &run, clock))
+        .transpose()?;
+    let mut recorder = match &spec.common.record {
+        Some(file) => Some((recording::Recorder::new(spec)?, file)),
+        None => None,
+    };
+    let machine = spec.start(run, Carry::Nothing);
+    let outcome = runtime()?.block_on(async {
+        let net = Net::open(
+            net::Config {
+                allow_any_address: args.allow_any_address || policy_lifted_by_environment(),
+                ..net::Config::new(seed)
+            },
+            clock,
+        );
+        let stop = interrupted().context("cannot listen for signals")?;
+        let outcome = net
+            .run_until(machine, stop, |event| {
+                watch(event);
+                if let Some((recorder, _)) = &mut recorder {
+                    recorder.watch(event);
+                }
+                if let Some(transcript) = &mut transcript {
+                    transcript.note(event);
+                }
+            })
+            .await;
+        Ok::<_, Failure>(outcome)
+    })?;
+    if let Some(transcript) = transcript {
+        transcript.finish()?;
+    }
+    if let Some((recorder, file)) = recorder {
+        fs::write(file, recorder.finish())
+            .with_context(|| format!("cannot write the recording {}", file.display()))?;
+    }
+    Ok(outcome)
+}
+
+fn rules(args: &MeasureArgs) -> Rules {
+    Rules {
+        dialect: args.dialect,
+        spool: std::env::var_os("STARLING_DATA_DIR")
+            .map_or_else(|| PathBuf::from(SPOOL), PathBuf::from),
+        unsafe_paths: std::env::var_os("ATLAS_UNSAFE").is_some(),
+    }
+}
+
+/// The version in results; recordings were made under that of the tests.
+fn version() -> Version {
+    if std::env::var_os("ATLAS_TESTS").is_some() {
+        Version::of_tests()
+    } else {
+        Version::default()
+    }
+}
+
+fn append(file: &Path, text: &str) -> std::io::Result<()> {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(file)?
+        .write_all(text.as_bytes())
+}
+
+/// The written form of a run as it goes.
+struct Transcript {
+    file: BufWriter<File>,
+    writer: Writer,
+    failed: Option<std::io::Error>,
+    path: PathBuf,
+}
+
+impl Transcript {
+    fn create(path: &Path, args: &MeasureArgs, run: &Run, clock: Clock) -> Result<Self, Failure> {
+        let file = File::create(path)
+            .with_context(|| format!("cannot write the transcript {}", path.display()))?;
+        let writer = Writer::new(Header::new(
+            &args.command,
+            args.dialect,
+            run,
+            &clock.now(None),
+        ));
+        let header = writer.header();
+        let mut transcript = Self {
+            file: BufWriter::new(file),
+            writer,
+            failed: None,
+            path: path.to_owned(),
+        };
+        transcript.write(&header);
+        Ok(transcript)
+    }
+
+    fn note(&mut self, event: &Event<'_>) {
+        let text = match event {
+            Event::In {
+                at,
+                precision,
+                input,
+            } => {
+                let remark = format!("{precision:?}").to_lowercase();
+                self.writer.input(at, input, Some(&remark))
+            }
+            Event::Out { at, output } => self.writer.output(*at, output),
+        };
+        self.write(&text);
+    }
+
+    fn write(&mut self, text: &str) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(text.as_bytes()).err();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Failure> {
+        let written = match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.file.flush(),
+        };
+        written.with_context(|| format!("cannot write the transcript {}", self.path.display()))?;
+        Ok(())
+    }
+}
