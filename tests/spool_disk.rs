@@ -55,7 +55,13 @@ fn lines(store: &mut Store) -> Vec<String> {
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("lists");
     let mut names: Vec<_> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| {
+            entry
+                .expect("lists")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     names.sort();
     names

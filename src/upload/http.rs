@@ -14,7 +14,7 @@ use crate::{
     dialect::Dialect,
     protocol::{
         post::{BODY_HEADER, RequestHead, body_footer},
-        response::{Response, ResponseError, ResponseParser, RetryAfter},
+        response::{Response, ResponseError, ResponseParser},
     },
 };
 
@@ -192,10 +192,8 @@ async fn read<S: AsyncRead + Unpin>(
 }
 
 fn heard(response: &Response, date: Option<ServerDate>, clock: Clock) -> Answer {
-    let seconds = response.retry_after.map(|retry| match retry {
-        RetryAfter::Seconds(seconds) => seconds,
-        RetryAfter::At(unix) => u64::try_from(unix - clock.unix().secs()).unwrap_or(0),
-    });
+    let now = clock.unix().secs();
+    let seconds = response.retry_after.map(|retry| retry.seconds_from(now));
     Answer::Heard {
         status: response.status,
         accepted: response.accepted(),

@@ -526,9 +526,18 @@ fn slots_are_spread_by_the_parameter_less_half_of_it() {
         )]),
     );
     for _ in 0..100 {
-        let due = uploader.deadline().expect("is due").0.as_secs();
+        let due = loop {
+            let next = uploader.deadline().expect("is due").0.as_secs();
+            if collects(
+                &uploader.handle(&at(next), Input::Deadline),
+                Queue::Periodic,
+            ) {
+                break next;
+            }
+        };
         seen.insert((due + 30) % 60);
-        main_post(&mut uploader, due, Vec::new(), accepted());
+        uploader.handle(&at(due), Input::Collected(Queue::Periodic, Vec::new()));
+        uploader.handle(&at(due), Input::Answered(Which::Main, accepted()));
     }
     assert_eq!(
         seen.into_iter().collect::<Vec<_>>(),
@@ -656,7 +665,7 @@ proptest! {
             match step {
                 Step::Wait(_) => inputs.push(Input::Deadline),
                 Step::Jump(secs) => shift += i64::from(secs),
-                Step::Tunnel(stands) => { tunnel = stands; inputs.push(Input::Tunnel(stands)); }
+                Step::Tunnel(stands) => inputs.push(Input::Tunnel(stands)),
                 Step::OneOff(idle) => inputs.push(Input::OneOff { idle }),
                 Step::Answer(kind) => {
                     if let Some(post) = posting.values().next() {
@@ -684,6 +693,9 @@ proptest! {
                 rounds += 1;
                 prop_assert!(rounds < 50, "goes round in circles");
                 let input = inputs.remove(0);
+                if let Input::Tunnel(stands) = input {
+                    tunnel = stands;
+                }
                 let unix = UnixTime::from_secs(EPOCH + i64::try_from(tick).unwrap() + shift);
                 let now = Now::new(Tick::from_secs(tick), unix, -1);
                 let answered = match &input {
