@@ -45,6 +45,10 @@ const CASES: &[Case] = &[
         "a_reply_follows_its_request_in_kernel_time",
         a_reply_follows_its_request_in_kernel_time,
     ),
+    (
+        "a_late_wake_up_is_no_slow_network",
+        a_late_wake_up_is_no_slow_network,
+    ),
     ("what_nobody_answers_is_lost", what_nobody_answers_is_lost),
     ("no_route_fails_when_opened", no_route_fails_when_opened),
     (
@@ -220,6 +224,26 @@ fn a_reply_follows_its_request_in_kernel_time() {
         });
         assert!(lead.min() >= Some(0), "{order}");
     }
+}
+
+fn a_late_wake_up_is_no_slow_network() {
+    let net = open_net();
+    let told = script::block_on(script::oversleep(&net, ip("127.0.0.1")));
+    let order: Vec<&str> = told
+        .iter()
+        .map(|told| match told.input {
+            Input::Stamped { .. } => "stamped",
+            Input::Datagram { .. } => "reply",
+            Input::Deadline => "deadline",
+            _ => "-",
+        })
+        .filter(|name| *name != "-")
+        .collect();
+    assert_eq!(order, ["stamped", "reply", "deadline"], "{told:#?}");
+    // The reply has its own time, not that of the late look.
+    let deadline = told.last().expect("the deadline came").at;
+    let (_, received) = kernel_times(&told);
+    assert!(received[0] < deadline, "{told:#?}");
 }
 
 fn what_nobody_answers_is_lost() {

@@ -307,7 +307,6 @@ impl<'a> Run<'a> {
         let sent = if self.net.0.may_send(now.peek()) {
             endpoint.send(&self.net.0.timing, packet)
         } else {
-            tracing::warn!("packet cap reached: raise `packets_per_second` if this is meant");
             Err(Errno::ENOBUFS)
         };
         let input = match sent {

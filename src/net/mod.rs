@@ -87,13 +87,22 @@ struct Inner {
     sockets: policy::SocketCap,
     packets: Mutex<policy::PacketCap>,
     tls: tls::Configs,
+    /// Open as long as the process measures, so that the first packet of a run is stamped like all others.
+    _stamping: Option<socket2::Socket>,
 }
 
 impl Inner {
     /// Whether the cap lets one more packet leave; counts it if so.
     fn may_send(&self, now: Tick) -> bool {
         let mut cap = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
-        cap.take(now)
+        let may = cap.take(now);
+        if !may && cap.is_news(now) {
+            tracing::warn!(
+                limit = self.config.packets_per_second,
+                "packets are not sent: more at once than the cap allows"
+            );
+        }
+        may
     }
 }
 
@@ -109,6 +118,7 @@ impl Net {
             sockets: policy::SocketCap::new(config.sockets),
             packets: Mutex::new(policy::PacketCap::new(config.packets_per_second)),
             tls: tls::Configs::default(),
+            _stamping: socket::keep_stamping(),
             timing,
             config,
         }))

@@ -113,6 +113,8 @@ pub struct PacketCap {
     /// When the bucket would have been full again, had nothing been sent since: later than now by what is
     /// missing.
     full_at: Tick,
+    /// When a refusal was last worth a message.
+    told: Option<Tick>,
 }
 
 impl PacketCap {
@@ -122,6 +124,7 @@ impl PacketCap {
         Self {
             per_second,
             full_at: Tick(Duration::ZERO),
+            told: None,
         }
     }
 
@@ -137,6 +140,17 @@ impl PacketCap {
         }
         self.full_at = full_at;
         true
+    }
+
+    /// Whether a refusal at `now` is worth a message: at most one a minute is.
+    pub fn is_news(&mut self, now: Tick) -> bool {
+        let is_news = self
+            .told
+            .is_none_or(|told| now.since(told) >= Duration::from_secs(60));
+        if is_news {
+            self.told = Some(now);
+        }
+        is_news
     }
 }
 
@@ -255,6 +269,13 @@ mod tests {
         assert_eq!(sent(&mut cap, Tick::from_secs(5)), 10);
         assert_eq!(sent(&mut cap, Tick::from_millis(5_250)), 2);
         assert_eq!(sent(&mut cap, Tick::from_secs(60)), 10);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_a_minute() {
+        let mut cap = PacketCap::new(0);
+        let told = [0, 1, 59, 60, 61, 119, 120].map(|second| cap.is_news(Tick::from_secs(second)));
+        assert_eq!(told, [true, false, false, true, false, false, true]);
     }
 
     #[test]

@@ -205,6 +205,15 @@ pub(super) fn ask_for_errors(socket: &Socket, v6: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// A socket that only keeps the kernel stamping. It begins to some time after the first socket asks for stamps,
+/// and gives packets that came before that the time at which they are read.
+pub(super) fn keep_stamping() -> Option<Socket> {
+    let v4 = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let socket = open(v4, Type::DGRAM, UDP).ok()?;
+    ask(&socket, false, Stamps::Received);
+    Some(socket)
+}
+
 /// The handshake's round trip that the kernel measured, `None` if a SYN was repeated or it does not tell.
 pub(super) fn handshake(socket: &Socket) -> Option<Duration> {
     let info = socket::getsockopt(socket, option::TcpInfo).ok()?;

@@ -6,9 +6,12 @@
 //! narrows, and a reading outside the interval is a step. A stamp that a step makes ambiguous is not used; the
 //! time at which this process noticed the packet is, and that is counted.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use super::Precision;
@@ -16,6 +19,9 @@ use crate::clock::{Clock, Now, Tick, UnixTime, lts};
 
 /// Jitter of clock readings below which two of them agree, in nanoseconds.
 const SLACK: i128 = 1_000;
+
+/// A packet may be stamped, and then lie this long in the kernel before a socket has it.
+const LAG: Duration = Duration::from_millis(10);
 
 /// The clocks of all runs.
 #[derive(Debug)]
@@ -71,16 +77,17 @@ impl Timing {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time of an event that the kernel stamped and that cannot lie before `earliest`. Without a usable
-    /// stamp it is the present.
-    pub(super) fn stamped(&self, stamp: Option<UnixTime>, earliest: Tick) -> (Now, Precision) {
-        match stamp.and_then(|stamp| self.try_stamped(stamp, earliest)) {
+    /// The time of arrival of a packet that the kernel stamped and that no socket had at `empty_at`. Without a
+    /// usable stamp it is the present.
+    pub(super) fn stamped(&self, stamp: Option<UnixTime>, empty_at: Tick) -> (Now, Precision) {
+        match stamp.and_then(|stamp| self.try_stamped(stamp, empty_at - LAG)) {
             Some(now) => (now, Precision::Kernel),
             None => (self.now(), Precision::Process),
         }
     }
 
-    /// The time of an event that the kernel stamped, `None` if the stamp cannot be trusted.
+    /// The time of an event that the kernel stamped and that cannot lie before `earliest`; `None` if the stamp
+    /// cannot be trusted.
     pub(super) fn try_stamped(&self, stamp: UnixTime, earliest: Tick) -> Option<Now> {
         let latest = self.sample();
         let offset = *self.offset.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,7 +181,7 @@ fn nanos(tick: Tick) -> i128 {
 fn tick_of(nanos: i128) -> Option<Tick> {
     u64::try_from(nanos.max(0))
         .ok()
-        .map(|nanos| Tick(std::time::Duration::from_nanos(nanos)))
+        .map(|nanos| Tick(Duration::from_nanos(nanos)))
 }
 
 #[cfg(test)]
@@ -184,7 +191,7 @@ mod tests {
     const EPOCH: i128 = 1_700_000_000_000_000_000;
 
     fn micros(micros: u64) -> Tick {
-        Tick(std::time::Duration::from_micros(micros))
+        Tick(Duration::from_micros(micros))
     }
 
     fn wall(micros: i128) -> UnixTime {

@@ -324,6 +324,56 @@ impl Machine for OpenTwice {
     }
 }
 
+/// Sends an echo request, is busy until its deadline has passed, and ends at the deadline.
+pub(crate) async fn oversleep(net: &Net, to: std::net::IpAddr) -> Vec<Told> {
+    let machine = Oversleep {
+        clock: net.clock(),
+        to,
+        deadline: None,
+    };
+    watch(net, Box::new(machine)).await
+}
+
+struct Oversleep {
+    clock: Clock,
+    to: std::net::IpAddr,
+    deadline: Option<Tick>,
+}
+
+impl Machine for Oversleep {
+    fn handle(&mut self, now: &mut Now, input: Input) -> Vec<Output> {
+        let on = Handle(0);
+        match input {
+            Input::Start => vec![Output::Open {
+                on,
+                socket: Socket::new(SocketKind::Echo, self.to),
+            }],
+            Input::Opened { .. } => {
+                let opened = Told {
+                    at: now.peek(),
+                    precision: Precision::Process,
+                    input,
+                };
+                let packet = echo_request(0, &opened);
+                vec![Output::Send { on, packet }]
+            }
+            Input::Sent { .. } => {
+                // Time enough for a reply on loopback; the deadline has passed before anyone looks for it.
+                let sent = self.clock.tick();
+                while self.clock.tick() < sent + Duration::from_millis(50) {}
+                self.deadline = Some(self.clock.tick());
+                Vec::new()
+            }
+            Input::Deadline => vec![done()],
+            _ => Vec::new(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Tick> {
+        self.deadline
+    }
+}
+
 /// The end of a run that measured nothing.
 pub(crate) fn done() -> Output {
     Output::Done(Outcome {
