@@ -60,6 +60,9 @@ const STATUS: [(u64, &str); 4] = [
     (9901, "9901"),
 ];
 
+/// How many of a post's bad lines are shown.
+const MAX_REJECTED: usize = 100;
+
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Intake {
@@ -96,7 +99,8 @@ impl Intake {
             refused: None,
             accepted: Vec::new(),
             duplicates: 0,
-            rejected: Vec::new(),
+            rejected: 0,
+            examples: Vec::new(),
             missing: Vec::new(),
         };
         if let Some(fault) = sender.fault.filter(|fault| !is_stored(*fault)) {
@@ -125,9 +129,11 @@ impl Intake {
             }
         };
         let response = sender.fault.map_or_else(Response::ok, spoil);
-        let digests = self.sort(sender.probe, &lines, &mut posted);
+        posted.rejected = lines.rejected;
+        posted.examples = lines.others;
+        let digests = self.sort(sender.probe, &lines.results, &mut posted);
         if source == Source::Main {
-            posted.missing = missing(&lines);
+            posted.missing = missing(&lines.results);
         }
         if posted.accepted.is_empty() && posted.duplicates == 0 {
             return answered(ticket, posted, response, None);
@@ -172,10 +178,15 @@ impl Intake {
         let mut digests = Vec::new();
         for line in lines {
             match &line.reading {
-                Err(because) => posted.rejected.push(Rejected {
-                    line: cut(line.text),
-                    because: because.clone(),
-                }),
+                Err(because) => {
+                    posted.rejected += 1;
+                    if posted.examples.len() < MAX_REJECTED {
+                        posted.examples.push(Rejected {
+                            line: cut(line.text),
+                            because: because.clone(),
+                        });
+                    }
+                }
                 Ok(reading) => {
                     let digest = digest(probe, line.text);
                     if self.remembered.contains(&digest) {
@@ -223,6 +234,15 @@ impl Intake {
     }
 }
 
+/// The lines of a post.
+struct Lines<'a> {
+    results: Vec<Line<'a>>,
+    /// The first of those that do not even look like results.
+    others: Vec<Rejected>,
+    /// How many of those there are.
+    rejected: usize,
+}
+
 /// A line of a post, read.
 struct Line<'a> {
     text: &'a str,
@@ -240,7 +260,7 @@ struct Refusal {
 }
 
 /// The lines of a post that is this sender's, or why it is refused.
-fn read<'a>(post: &'a Post, sender: Sender<'_>) -> Result<Vec<Line<'a>>, Refusal> {
+fn read<'a>(post: &'a Post, sender: Sender<'_>) -> Result<Lines<'a>, Refusal> {
     let refuse = |status: u16, reason: String| Err(Refusal { status, reason });
     if post.method != "POST" {
         return refuse(
@@ -275,7 +295,23 @@ fn read<'a>(post: &'a Post, sender: Sender<'_>) -> Result<Vec<Line<'a>>, Refusal
             })
             .map_err(|error| error.to_string()),
     };
-    Ok(body.lines.into_iter().map(line).collect())
+    let faults: BTreeMap<usize, String> = body
+        .rejected
+        .iter()
+        .map(|rejected| (rejected.number, rejected.fault.to_string()))
+        .collect();
+    // The header is line 0, as the faults count.
+    let numbered = post.body.split(|byte| *byte == b'\n').enumerate();
+    let others = numbered.filter_map(|(number, text)| {
+        let because = faults.get(&number)?.clone();
+        let line = cut(&String::from_utf8_lossy(text));
+        Some(Rejected { line, because })
+    });
+    Ok(Lines {
+        results: body.lines.iter().map(|text| line(text)).collect(),
+        others: others.take(MAX_REJECTED).collect(),
+        rejected: body.rejected.len(),
+    })
 }
 
 fn missing(lines: &[Line<'_>]) -> Vec<&'static str> {

@@ -455,8 +455,10 @@ pub struct Posted {
     pub accepted: Vec<Accepted>,
     /// How many lines had been stored before and were not stored again.
     pub duplicates: usize,
-    /// Lines that are no result, in order, and why.
-    pub rejected: Vec<Rejected>,
+    /// How many lines are no result.
+    pub rejected: usize,
+    /// The first 100 of those, and why.
+    pub examples: Vec<Rejected>,
     /// The status results that should have stood in it.
     pub missing: Vec<&'static str>,
 }
