@@ -555,7 +555,7 @@ fn a_session_takes_commands_and_gives_results() {
     });
     assert_eq!(posted.accepted.len(), 2, "{posted:?}");
     assert!(posted.accepted[0].measured && posted.accepted[0].id == Some(1001));
-    assert_eq!(posted.examples[0].line, "nonsense");
+    assert_eq!(posted.rejected[0].line, "nonsense");
     assert_eq!(posted.missing, ["9018", "7001", "9002"]);
     let accepted = fs::read_to_string(dir.path().join("accepted")).unwrap();
     assert_eq!(

@@ -104,7 +104,7 @@ fn say(event: &Event) {
             status = posted.status,
             accepted = posted.accepted.len(),
             duplicates = posted.duplicates,
-            rejected = posted.rejected,
+            rejected = posted.rejected.len() + posted.unshown,
             missing = ?posted.missing,
             refused = posted.refused.as_deref(),
             "post answered"

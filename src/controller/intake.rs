@@ -99,8 +99,8 @@ impl Intake {
             refused: None,
             accepted: Vec::new(),
             duplicates: 0,
-            rejected: 0,
-            examples: Vec::new(),
+            rejected: Vec::new(),
+            unshown: 0,
             missing: Vec::new(),
         };
         if let Some(fault) = sender.fault.filter(|fault| !is_stored(*fault)) {
@@ -129,8 +129,8 @@ impl Intake {
             }
         };
         let response = sender.fault.map_or_else(Response::ok, spoil);
-        posted.rejected = lines.rejected;
-        posted.examples = lines.others;
+        posted.unshown = lines.rejected - lines.others.len();
+        posted.rejected = lines.others;
         let digests = self.sort(sender.probe, &lines.results, &mut posted);
         if source == Source::Main {
             posted.missing = missing(&lines.results);
@@ -179,12 +179,13 @@ impl Intake {
         for line in lines {
             match &line.reading {
                 Err(because) => {
-                    posted.rejected += 1;
-                    if posted.examples.len() < MAX_REJECTED {
-                        posted.examples.push(Rejected {
+                    if posted.rejected.len() < MAX_REJECTED {
+                        posted.rejected.push(Rejected {
                             line: cut(line.text),
                             because: because.clone(),
                         });
+                    } else {
+                        posted.unshown += 1;
                     }
                 }
                 Ok(reading) => {

@@ -455,10 +455,10 @@ pub struct Posted {
     pub accepted: Vec<Accepted>,
     /// How many lines had been stored before and were not stored again.
     pub duplicates: usize,
-    /// How many lines are no result.
-    pub rejected: usize,
-    /// The first 100 of those, and why.
-    pub examples: Vec<Rejected>,
+    /// Lines that are no result, and why: the first 100.
+    pub rejected: Vec<Rejected>,
+    /// How many more lines are no result.
+    pub unshown: usize,
     /// The status results that should have stood in it.
     pub missing: Vec<&'static str>,
 }

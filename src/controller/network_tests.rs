@@ -611,9 +611,9 @@ fn a_bad_line_is_told_and_does_not_hold_up_the_others() {
     let (session, _) = stage.keep(1, 1);
     let (response, posted) = stage.upload(0, &session, &["nonsense", PING, "RESULT { \"id\":"]);
     assert_eq!(response, Response::ok());
-    assert_eq!((posted.accepted.len(), posted.rejected), (1, 2));
+    assert_eq!((posted.accepted.len(), posted.unshown), (1, 0));
     let bad: Vec<&str> = posted
-        .examples
+        .rejected
         .iter()
         .map(|example| &example.line[..])
         .collect();
