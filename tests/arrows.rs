@@ -134,11 +134,24 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         let path = entry.expect("an entry can be read").path();
         if path.is_dir() {
             files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
             files.push(path);
         }
     }
     files
+}
+
+/// Tests look at whatever shows that the code is right.
+fn is_test(path: &Path) -> bool {
+    let in_folder = path
+        .parent()
+        .and_then(Path::file_name)
+        .is_some_and(|folder| folder == "tests");
+    in_folder
+        || path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .is_some_and(|stem| stem == "tests" || stem.ends_with("_tests"))
 }
 
 fn top_module(source: &Path, file: &Path) -> String {

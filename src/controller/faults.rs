@@ -26,6 +26,7 @@ impl Faults {
             Fault::Registrations { count, fault } => self.registrations.push((count, fault)),
             Fault::Inits { count, fault } => self.inits.push((count, fault)),
             Fault::Logins { count } => self.logins = self.logins.saturating_add(count),
+            Fault::Over => *self = Self::default(),
         }
     }
 

@@ -336,6 +336,8 @@ pub enum Fault {
         /// How many.
         count: u32,
     },
+    /// No more of it: what was still to be played is not.
+    Over,
 }
 
 /// What goes wrong with a post (`controller-protocol` section 11.2).

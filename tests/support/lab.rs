@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const MEASUREMENT: &str = "evping -4 -c 1 -A 1001 127.0.0.1";
 
 /// A runtime for one test.
-pub fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -40,7 +40,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// A private network inside the test, so that faults can be asked of it.
-pub struct Lab {
+pub(crate) struct Lab {
     folder: TempDir,
     config: controller::Config,
     running: Option<(Running, watch::Sender<bool>)>,
@@ -54,7 +54,7 @@ pub struct Lab {
 
 impl Lab {
     /// Starts registration server and controller on free loopback ports.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let config = controller::Config {
             measurements: vec![Measurement {
@@ -89,7 +89,7 @@ impl Lab {
     }
 
     /// Starts the controller (again), on the ports of the first time.
-    pub async fn start_controller(&mut self) {
+    pub(crate) async fn start_controller(&mut self) {
         let (sender, events) = mpsc::channel(10_000);
         let (stopping, shutdown) = watch::channel(false);
         let running = controller::serve(
@@ -110,7 +110,7 @@ impl Lab {
     }
 
     /// Stops the controller; the probe is left alone.
-    pub async fn stop_controller(&mut self) {
+    pub(crate) async fn stop_controller(&mut self) {
         let (running, stopping) = self.running.take().expect("the controller runs");
         stopping.send(true).expect("the controller listens");
         running.finished().await;
@@ -120,19 +120,19 @@ impl Lab {
     }
 
     /// Stops everything.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         if self.running.is_some() {
             self.stop_controller().await;
         }
     }
 
     /// Where probes register.
-    pub fn registration(&self) -> SocketAddr {
+    pub(crate) fn registration(&self) -> SocketAddr {
         self.config.registration.listen
     }
 
     /// Waits for an event that has not been waited for yet.
-    pub async fn wait(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) async fn wait(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
         if let Some(at) = self.seen.iter().position(&wanted) {
             let event = self.seen.remove(at);
             self.seen.drain(..at);
@@ -156,7 +156,7 @@ impl Lab {
     }
 
     /// Waits until the accepted lines satisfy `enough`.
-    pub async fn wait_until(&mut self, enough: impl Fn(&[String]) -> bool) {
+    pub(crate) async fn wait_until(&mut self, enough: impl Fn(&[String]) -> bool) {
         let waiting = async {
             while !enough(&self.accepted) {
                 let event = self.events.recv().await.expect("the controller runs");
@@ -170,7 +170,7 @@ impl Lab {
     }
 
     /// Waits for so many accepted results of one measurement.
-    pub async fn wait_for_results(&mut self, id: &str, count: usize) {
+    pub(crate) async fn wait_for_results(&mut self, id: &str, count: usize) {
         let head = format!("RESULT {{ \"id\":\"{id}\"");
         self.wait_until(|lines| {
             lines.iter().filter(|line| line.starts_with(&head)).count() >= count
@@ -179,7 +179,7 @@ impl Lab {
     }
 
     /// Asks something of the controller.
-    pub async fn request(&self, request: Request) {
+    pub(crate) async fn request(&self, request: Request) {
         let (running, _) = self.running.as_ref().expect("the controller runs");
         running
             .handle
@@ -189,12 +189,12 @@ impl Lab {
     }
 
     /// Asks the controller to go wrong.
-    pub async fn fault(&self, fault: Fault) {
+    pub(crate) async fn fault(&self, fault: Fault) {
         self.request(Request::Fault(fault)).await;
     }
 
     /// Asks for a one-off measurement.
-    pub async fn one_off(&self, command: &str) {
+    pub(crate) async fn one_off(&self, command: &str) {
         self.request(Request::OneOff(OneOff {
             command: command.to_owned(),
             probes: None,
@@ -203,7 +203,7 @@ impl Lab {
     }
 
     /// Events that came and were not waited for.
-    pub fn seen_so_far(&mut self) -> Vec<Event> {
+    pub(crate) fn seen_so_far(&mut self) -> Vec<Event> {
         while let Ok(event) = self.events.try_recv() {
             self.note(event);
         }
@@ -211,17 +211,17 @@ impl Lab {
     }
 
     /// The lines accepted so far, in order.
-    pub fn accepted(&self) -> &[String] {
+    pub(crate) fn accepted(&self) -> &[String] {
         &self.accepted
     }
 
     /// The lines refused so far.
-    pub fn rejected(&self) -> &[String] {
+    pub(crate) fn rejected(&self) -> &[String] {
         &self.rejected
     }
 
     /// Status results that were missing from posts.
-    pub fn missing(&self) -> &[&'static str] {
+    pub(crate) fn missing(&self) -> &[&'static str] {
         &self.missing
     }
 
@@ -245,7 +245,7 @@ impl Lab {
 }
 
 /// The agent under test: the real binary.
-pub struct Probe {
+pub(crate) struct Probe {
     child: Child,
     folder: TempDir,
     server: String,
@@ -253,17 +253,17 @@ pub struct Probe {
 
 impl Probe {
     /// A new probe that registers with `lab`.
-    pub fn start(lab: &Lab) -> Self {
+    pub(crate) fn start(lab: &Lab) -> Self {
         Self::start_pinning(lab, &lab.host_key)
     }
 
     /// A new probe that expects another host key.
-    pub fn start_pinning(lab: &Lab, host_key: &str) -> Self {
+    pub(crate) fn start_pinning(lab: &Lab, host_key: &str) -> Self {
         Self::start_at(&format!("{}={host_key}", lab.registration()))
     }
 
     /// A new probe that registers with `server`, `HOST:PORT=KEY`.
-    pub fn start_at(server: &str) -> Self {
+    pub(crate) fn start_at(server: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let child = spawn(folder.path(), server);
         Self {
@@ -274,7 +274,7 @@ impl Probe {
     }
 
     /// Ends the probe as a power cut would end its process, and starts it again.
-    pub fn kill_and_restart(mut self, _lab: &Lab) -> Self {
+    pub(crate) fn kill_and_restart(mut self, _lab: &Lab) -> Self {
         self.child.kill().expect("the probe can be killed");
         self.child.wait().expect("the probe ends");
         self.child = spawn(self.folder.path(), &self.server);
@@ -282,7 +282,7 @@ impl Probe {
     }
 
     /// Asks the probe to stop.
-    pub fn stop(mut self) -> Stopped {
+    pub(crate) fn stop(mut self) -> Stopped {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id fits"));
         kill(pid, Signal::SIGTERM).expect("the probe can be signalled");
         let status = self.child.wait().expect("the probe ends");
@@ -293,12 +293,12 @@ impl Probe {
     }
 
     /// The probe's log so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Waits until the log contains `text`.
-    pub async fn wait_for_log(&self, text: &str) -> String {
+    pub(crate) async fn wait_for_log(&self, text: &str) -> String {
         let waiting = async {
             loop {
                 let log = self.log();
@@ -315,7 +315,7 @@ impl Probe {
     }
 
     /// The results of one measurement that are on the probe's disk.
-    pub fn spooled_results(&self, id: &str) -> Vec<String> {
+    pub(crate) fn spooled_results(&self, id: &str) -> Vec<String> {
         let head = format!("RESULT {{ \"id\":\"{id}\"");
         let folder = self.folder.path().join("data/spool/results");
         let mut lines = Vec::new();
@@ -340,7 +340,7 @@ impl Probe {
     }
 
     /// Waits until so many results of one measurement are on the probe's disk.
-    pub async fn wait_for_spooled_results(&self, id: &str, count: usize) {
+    pub(crate) async fn wait_for_spooled_results(&self, id: &str, count: usize) {
         let waiting = async {
             while self.spooled_results(id).len() < count {
                 tokio::time::sleep(LOOK).await;
@@ -363,14 +363,14 @@ impl Drop for Probe {
 }
 
 /// How a probe ended.
-pub struct Stopped {
+pub(crate) struct Stopped {
     success: bool,
     log: String,
 }
 
 impl Stopped {
     /// The log of a probe that ended well.
-    pub fn expect_success(self) -> String {
+    pub(crate) fn expect_success(self) -> String {
         assert!(self.success, "the probe ended badly:\n{}", self.log);
         self.log
     }
@@ -397,7 +397,7 @@ fn spawn(folder: &Path, server: &str) -> Child {
 }
 
 /// `starling controller` as a process of its own, so that it can be killed.
-pub struct Network {
+pub(crate) struct Network {
     child: Child,
     folder: TempDir,
     registration: String,
@@ -405,7 +405,7 @@ pub struct Network {
 
 impl Network {
     /// Starts it on free ports.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory can be made");
         let (registration, controller) = (free_port(), free_port());
         fs::write(
@@ -436,12 +436,12 @@ impl Network {
     }
 
     /// Where probes register, with the key to pin.
-    pub fn registration(&self) -> String {
+    pub(crate) fn registration(&self) -> String {
         self.registration.clone()
     }
 
     /// The accepted results of one measurement.
-    pub fn results(&self, id: &str) -> Vec<String> {
+    pub(crate) fn results(&self, id: &str) -> Vec<String> {
         let head = format!("RESULT {{ \"id\":\"{id}\"");
         fs::read_to_string(self.folder.path().join("accepted"))
             .unwrap_or_default()
@@ -452,23 +452,23 @@ impl Network {
     }
 
     /// Waits for so many accepted results of one measurement.
-    pub fn wait_for_results(&self, id: &str, count: usize) {
+    pub(crate) fn wait_for_results(&self, id: &str, count: usize) {
         self.wait_for(|network| (network.results(id).len() >= count).then_some(()));
     }
 
     /// Ends the process without a chance to say goodbye.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the controller can be killed");
         self.child.wait().expect("the controller ends");
     }
 
     /// Starts it again on the same ports and data.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn_controller(self.folder.path());
     }
 
     /// Asks it to stop and checks that it ends well.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id fits"));
         kill(pid, Signal::SIGTERM).expect("the controller can be signalled");
         assert!(self.child.wait().expect("the controller ends").success());

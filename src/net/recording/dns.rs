@@ -400,6 +400,3 @@ impl Recording {
 
 /// Octets of a record before its data.
 const RECORD_HEADER: usize = 12;
-
-#[cfg(test)]
-mod tests;
