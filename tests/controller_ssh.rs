@@ -588,7 +588,7 @@ fn a_session_outlives_the_controller() {
         (port, session, lab.controller_port)
     };
     let lab = Lab::start(dir.path(), |config| {
-        config.controller.listen.set_port(listened)
+        config.controller.listen.set_port(listened);
     });
     let (telnet_port, telnet) = telnetd(&session);
     let keep = lab.keep(&key, port, telnet_port, &uploads);
