@@ -21,4 +21,4 @@ mod tests;
 pub use body::{Body, Destination, Entry, Error, Protocol, Reply, Seen};
 pub use machine::{Carry, Dns};
 pub use options::{Edns, Options, RandomWord, Transport};
-pub use statistics::{Counts, busy_line};
+pub use statistics::Counts;

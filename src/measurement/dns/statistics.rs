@@ -1,13 +1,8 @@
-//! What a probe says of its DNS measurements as a whole: the statistics line (`dns-measurement` 8.3) and the line
-//! for a run that was not started (8.2).
+//! What a probe says of its DNS measurements as a whole: the statistics line (`dns-measurement` 8.3).
 
 use std::ops::AddAssign;
 
-use super::options::Options;
-use crate::{
-    clock::UnixTime,
-    measurement::{Head, Version, format::quoted},
-};
+use crate::{clock::UnixTime, measurement::Version};
 
 /// How often things happened, since some beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,33 +62,4 @@ impl Counts {
             self.martians,
         )
     }
-}
-
-/// The line that stands for a run which was due while the one before, begun at `started`, was still busy.
-#[must_use]
-pub fn busy_line(head: &Head, options: &Options, now: UnixTime, started: UnixTime) -> String {
-    let mut items = vec![
-        r#"{ "query busy": "not starting a new one. previous one is not done yet"}"#.to_owned(),
-    ];
-    if let Some(id) = &head.id {
-        let mut item = format!("{{\"id\" : {}", quoted(id));
-        if let Some(bundle) = &head.bundle {
-            let digits = bundle.trim_start_matches('0');
-            item += &format!(
-                ",\"bundle\" : {}",
-                if digits.is_empty() { "0" } else { digits }
-            );
-        }
-        item += &format!(",\"start time\" : {}", started.secs());
-        if options.retry > 0 {
-            item += &format!(",\"retry max\": {}", options.retry);
-        }
-        items.push(item + "}");
-    }
-    format!(
-        "RESULT {{ {},\"id\" : 9202 ,\"time\" : {} ,\"error\" : [{}]}}\n",
-        head.version,
-        now.secs(),
-        items.join(","),
-    )
 }

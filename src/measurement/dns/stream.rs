@@ -42,6 +42,8 @@ pub(super) struct Stream {
     written: Tick,
     readable: Tick,
     id: u16,
+    /// Bytes of what is written.
+    length: usize,
     client_cookie: Option<[u8; 8]>,
     reader: Reader,
 }
@@ -93,6 +95,7 @@ impl Stream {
             written: connecting,
             readable: connecting,
             id: 0,
+            length: 0,
             client_cookie: None,
             reader,
         };
@@ -129,7 +132,10 @@ impl Stream {
                 self.over(common, error, Ending::Error)
             }
             (Phase::Writing, Input::Written { on }) if on == self.on => {
-                common.counts.sent += 1;
+                if !matches!(self.reader, Reader::Http(_)) {
+                    common.counts.sent += 1;
+                    common.counts.sent_bytes += self.length as u64;
+                }
                 self.written = now.tick();
                 self.phase = Phase::Reading;
                 Step::Wait(vec![Output::Await { on }])
@@ -188,9 +194,7 @@ impl Stream {
             let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
             [&length.to_be_bytes()[..], &message].concat()
         };
-        if !https {
-            common.counts.sent_bytes += bytes.len() as u64;
-        }
+        self.length = bytes.len();
         self.phase = Phase::Writing;
         Step::Wait(vec![Output::Write { on: self.on, bytes }])
     }

@@ -35,6 +35,8 @@ pub(super) struct Udp {
     /// When the query left.
     sent: Tick,
     id: u16,
+    /// Bytes of the query.
+    length: usize,
     client_cookie: Option<[u8; 8]>,
 }
 
@@ -60,6 +62,7 @@ impl Udp {
             deadline: now.peek(),
             sent: now.peek(),
             id: 0,
+            length: 0,
             client_cookie: None,
         };
         let open = attempt.open(common, now);
@@ -148,6 +151,8 @@ impl Udp {
         let error = match cause {
             Failure::Forbidden(address) => {
                 common.aims_at(*address);
+                // Another address's socket had one; nothing left for this.
+                common.attempt.source = None;
                 Error::Forbidden
             }
             Failure::Bind
@@ -186,7 +191,7 @@ impl Udp {
         self.phase = Phase::Sending;
         self.sent = now.tick();
         self.deadline = self.sent + GUARD;
-        common.counts.sent_bytes += message.len() as u64;
+        self.length = message.len();
         Step::Wait(vec![Output::Send {
             on: self.on,
             packet: Packet {
@@ -201,6 +206,7 @@ impl Udp {
     /// The query left: the next address, or the wait for a reply.
     fn left(&mut self, common: &mut Common, now: &Now) -> Step {
         common.counts.sent += 1;
+        common.counts.sent_bytes += self.length as u64;
         if self.is_last() {
             self.phase = Phase::Waiting;
             self.deadline = self.sent + Duration::from_millis(common.options.timeout);

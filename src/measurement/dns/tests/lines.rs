@@ -10,7 +10,7 @@ use crate::{
     dialect::Dialect,
     measurement::{
         Head, Version,
-        dns::{Body, Counts, Destination, Entry, Error, Protocol, Reply, busy_line},
+        dns::{Body, Counts, Destination, Entry, Error, Protocol, Reply},
     },
 };
 
@@ -574,21 +574,6 @@ fn the_statistics_line() {
     assert_eq!(counts.line(&Version::default(), now, 10), line);
     counts += counts;
     assert_eq!((counts.sent, counts.martians), (2, 18));
-}
-
-#[test]
-fn the_line_for_a_run_that_was_not_started() {
-    let (_, options) = super::parsed(&["--retry", "2", "-4", "-h", "192.0.2.53"]);
-    let now = UnixTime::from_secs(1_700_000_005);
-    let started = UnixTime::from_secs(1_700_000_000);
-    assert_eq!(
-        busy_line(&head("1001"), &options, now, started),
-        concat!(
-            r#"RESULT { "fw":5120, "mver": "2.6.4","id" : 9202 ,"time" : 1700000005 ,"error" : "#,
-            r#"[{ "query busy": "not starting a new one. previous one is not done yet"},"#,
-            "{\"id\" : \"1001\",\"start time\" : 1700000000,\"retry max\": 2}]}\n"
-        )
-    );
 }
 
 fn json(line: &str) -> serde_json::Value {

@@ -519,6 +519,7 @@ fn a_query_and_its_reply_over_https() {
     let entry = script.entry();
     assert_eq!(entry.errors, []);
     assert_eq!(entry.reply.unwrap().message, reply);
+    assert_eq!(script.body().counts.sent, 0, "statistics leave HTTPS out");
     assert!(
         script.line().contains(r#""dst_port" : "443""#),
         "{}",

@@ -225,7 +225,11 @@ fn a_last_send_error_ends_the_attempt_for_good() {
         line.ends_with(r#" "senderror" : "AF Network is unreachable, NOT AF_INET"} }"#),
         "{line}"
     );
-    assert_eq!(script.body().counts.send_errors, 1);
+    let counts = script.body().counts;
+    assert_eq!(
+        (counts.send_errors, counts.sent, counts.sent_bytes),
+        (1, 0, 0)
+    );
 }
 
 #[test]
@@ -293,6 +297,26 @@ fn a_later_socket_that_cannot_be_opened_leaves_the_address_before() {
     let line = script.line();
     assert!(
         line.contains(r#""name" : "ns.example.net" , "dst_addr" : "192.0.2.53" ,"#),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_later_address_that_is_refused_has_no_source() {
+    let mut script = Script::new("evtdig -h ns.example.net");
+    script
+        .resolved(&["192.0.2.53", "10.0.0.53"])
+        .opened_and_sent("198.51.100.7:1");
+    let on = script.opened_handle();
+    let cause = Failure::Forbidden("10.0.0.53".parse().unwrap());
+    script.tell(Input::Failed {
+        on,
+        tag: None,
+        cause,
+    });
+    let line = script.line();
+    assert!(
+        line.contains(r#""dst_addr" : "10.0.0.53" , "dst_port" : "53" , "af" : 4 , "proto""#),
         "{line}"
     );
 }
