@@ -9,10 +9,15 @@ pub(super) fn line(line: &str) -> io::Result<()> {
 
 /// Data: text with its own line ends to standard output.
 pub(super) fn text(text: &str) -> io::Result<()> {
+    open_text(text).map(|_| ())
+}
+
+/// Like [`text`]; whether somebody is still there to read more.
+pub(super) fn open_text(text: &str) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

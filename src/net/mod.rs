@@ -156,6 +156,12 @@ impl Net {
         }
     }
 
+    /// The name of an address, for people: from the hosts file, else from its PTR record. `None` if nobody
+    /// tells. Strangers choose the names of their addresses; characters that names have not are escaped.
+    pub async fn name_of(&self, address: IpAddr) -> Option<String> {
+        self.0.resolver.name_of(address).await
+    }
+
     /// What this process may do, found out by trying; for messages to people.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {

@@ -50,7 +50,7 @@ fn command(args: &MeasureArgs) -> super::Outcome {
     }
     let outcome = match &spec.common.replay {
         Some(file) => replay(&spec, file)?,
-        None => live(&spec, args, |_| {})?,
+        None => live(&spec, args, |_| {}, async |_| {}, std::future::pending())?,
     };
     let lines = lines(&spec, &version, &outcome, args.dialect);
     match &spec.common.output {
@@ -94,11 +94,14 @@ fn replay(spec: &Spec, file: &Path) -> Result<Outcome, Failure> {
         .map_err(Failure::from)
 }
 
-/// Measures on the network, telling `watch` what happens.
+/// Measures on the network until done, interrupted or `stop`, telling `watch` what happens. `beside` goes on at the
+/// same time, and after it as long as it likes; `watch` is dropped when the run is over.
 fn live(
     spec: &Spec,
     args: &MeasureArgs,
     mut watch: impl FnMut(&Event<'_>),
+    beside: impl AsyncFnOnce(Net),
+    stop: impl Future<Output = ()>,
 ) -> Result<Outcome, Failure> {
     let clock = Clock::start();
     let seed = seed();
@@ -125,18 +128,29 @@ fn live(
             },
             clock,
         );
-        let stop = interrupted().context("cannot listen for signals")?;
-        let outcome = net
-            .run_until(machine, stop, |event| {
-                watch(event);
-                if let Some((recorder, _)) = &mut recorder {
-                    recorder.watch(event);
-                }
-                if let Some(transcript) = &mut transcript {
-                    transcript.note(event);
-                }
-            })
-            .await;
+        let interrupted = interrupted().context("cannot listen for signals")?;
+        let stop = async {
+            tokio::select! {
+                () = interrupted => {}
+                () = stop => {}
+            }
+        };
+        let run = async {
+            let outcome = net
+                .run_until(machine, stop, |event| {
+                    watch(event);
+                    if let Some((recorder, _)) = &mut recorder {
+                        recorder.watch(event);
+                    }
+                    if let Some(transcript) = &mut transcript {
+                        transcript.note(event);
+                    }
+                })
+                .await;
+            drop(watch);
+            outcome
+        };
+        let (outcome, ()) = tokio::join!(run, beside(net.clone()));
         Ok::<_, Failure>(outcome)
     })?;
     if let Some(transcript) = transcript {

@@ -49,6 +49,36 @@ impl Hosts {
         found.sort_by_key(IpAddr::is_ipv6);
         Some(found)
     }
+
+    /// The first name in alphabetical order that has this address.
+    pub(super) fn name_of(&self, address: IpAddr) -> Option<&str> {
+        let names = self
+            .0
+            .iter()
+            .filter(|(_, known)| known.contains(&address))
+            .map(|(name, _)| name.as_str());
+        names.min()
+    }
+}
+
+/// The name whose PTR record tells the name of an address (RFC 1035 section 3.5, RFC 3596 section 2.5), without
+/// a final dot.
+pub(super) fn reverse(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(v6) => {
+            let nibbles: Vec<String> = v6
+                .octets()
+                .iter()
+                .rev()
+                .map(|octet| format!("{:x}.{:x}", octet & 15, octet >> 4))
+                .collect();
+            format!("{}.ip6.arpa", nibbles.join("."))
+        }
+    }
 }
 
 /// The resolver file.
@@ -224,6 +254,24 @@ mod tests {
 
     fn addresses(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn addresses_have_names_backwards() {
+        let hosts = Hosts::parse("192.0.2.1 router.example router\n");
+        let known: Vec<Option<&str>> = addresses(&["192.0.2.1", "192.0.2.2"])
+            .into_iter()
+            .map(|address| hosts.name_of(address))
+            .collect();
+        assert_eq!(known, [Some("router"), None]);
+        assert_eq!(
+            reverse("192.0.2.1".parse().unwrap()),
+            "1.2.0.192.in-addr.arpa"
+        );
+        assert_eq!(
+            reverse("2001:db8::f1".parse().unwrap()),
+            format!("1.f.{}8.b.d.0.1.0.0.2.ip6.arpa", "0.".repeat(22))
+        );
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) enum Meaning {
     Foreign,
     /// The addresses, in the order received; never none.
     Addresses(Vec<IpAddr>),
+    /// The name that an address has, without a final dot.
+    Named(String),
     /// The name does not exist.
     NotKnown,
     /// No record of the type, or a cut answer: asking another server would not help.
@@ -37,11 +39,11 @@ pub(super) enum Meaning {
 }
 
 impl Question {
-    /// Asks for the addresses of `name`; each letter's case comes from `chance`. `None` if there can be no such
+    /// Asks for records of `name`; each letter's case comes from `chance`. `None` if there can be no such
     /// name.
     pub(super) fn new(
         name: &str,
-        v6: bool,
+        rtype: RecordType,
         id: u16,
         mut chance: impl FnMut() -> bool,
     ) -> Option<Self> {
@@ -59,7 +61,6 @@ impl Question {
             })
             .collect();
         let name = encode_name(&mixed).ok()?;
-        let rtype = if v6 { RecordType::AAAA } else { RecordType::A };
         let query = Query {
             id,
             flags: RD,
@@ -93,6 +94,9 @@ impl Question {
         }
         match message.metadata.response_code {
             _ if message.metadata.truncation => Meaning::Failed,
+            ResponseCode::NoError if self.rtype == RecordType::PTR => {
+                self.name(&message).map_or(Meaning::Failed, Meaning::Named)
+            }
             ResponseCode::NoError => match self.addresses(&message) {
                 addresses if addresses.is_empty() => Meaning::Failed,
                 addresses => Meaning::Addresses(addresses),
@@ -115,17 +119,44 @@ impl Question {
     }
 
     fn addresses(&self, message: &Message) -> Vec<IpAddr> {
+        self.found(message, |data| match (data, self.rtype) {
+            (RData::A(address), RecordType::A) => Some(IpAddr::from(address.0)),
+            (RData::AAAA(address), RecordType::AAAA) => Some(IpAddr::from(address.0)),
+            _ => None,
+        })
+    }
+
+    /// The first name. What is no letter, digit or usual sign is escaped: it comes from a stranger.
+    fn name(&self, message: &Message) -> Option<String> {
+        let names = self.found(message, |data| match data {
+            RData::PTR(name) => Some(name.0.clone()),
+            _ => None,
+        });
+        let mut text = String::new();
+        for label in names.first()?.iter() {
+            for &octet in label {
+                match octet {
+                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'/' => {
+                        text.push(char::from(octet));
+                    }
+                    _ => text += &format!("\\{octet:03}"),
+                }
+            }
+            text.push('.');
+        }
+        text.pop();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// What the records of the name are, aliases followed.
+    fn found<T>(&self, message: &Message, wanted: impl Fn(&RData) -> Option<T>) -> Vec<T> {
         let mut name = &self.name;
         for _ in 0..CHAIN {
-            let found: Vec<IpAddr> = message
+            let found: Vec<T> = message
                 .answers
                 .iter()
                 .filter(|record| record.name == *name)
-                .filter_map(|record| match (&record.data, self.rtype) {
-                    (RData::A(address), RecordType::A) => Some(IpAddr::from(address.0)),
-                    (RData::AAAA(address), RecordType::AAAA) => Some(IpAddr::from(address.0)),
-                    _ => None,
-                })
+                .filter_map(|record| wanted(&record.data))
                 .collect();
             if !found.is_empty() {
                 return found;
@@ -157,7 +188,8 @@ mod tests {
             turn = !turn;
             turn
         };
-        Question::new("a.example", v6, 0x1234, flip).unwrap()
+        let rtype = if v6 { RecordType::AAAA } else { RecordType::A };
+        Question::new("a.example", rtype, 0x1234, flip).unwrap()
     }
 
     /// An answer to the question: flags, then records that begin with a pointer to the name.
@@ -274,7 +306,10 @@ mod tests {
     fn names_that_cannot_be_are_not_asked_for() {
         let long = "x".repeat(64);
         for name in ["", "a..b", ".a", long.as_str(), &"x.".repeat(128)] {
-            assert!(Question::new(name, false, 1, || false).is_none(), "{name}");
+            assert!(
+                Question::new(name, RecordType::A, 1, || false).is_none(),
+                "{name}"
+            );
         }
     }
 

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use hickory_proto::rr::RecordType;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use tokio::{net::UdpSocket, sync::Semaphore};
 
@@ -112,6 +113,24 @@ impl Resolver {
         }
     }
 
+    /// The name of an address: that of the hosts file, or else what its PTR record says. `None` if it has none or
+    /// nobody could tell. A name is what a stranger says of himself; nothing follows from it.
+    pub async fn name_of(&self, address: IpAddr) -> Option<String> {
+        let now = self.clock.tick();
+        let hosts = read(&self.hosts, &self.hosts_file, now, Hosts::parse);
+        if let Some(name) = hosts.name_of(address) {
+            return Some(name.to_owned());
+        }
+        let file = read(&self.files, &self.path(None), now, ResolverFile::parse);
+        match self
+            .ask(&file, &files::reverse(address), RecordType::PTR)
+            .await
+        {
+            Meaning::Named(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The `nameserver` entries of the resolver file as they stand, at most three.
     #[must_use]
     pub fn nameservers(&self, interface: Option<&str>) -> Vec<String> {
@@ -148,7 +167,12 @@ impl Resolver {
     ) -> Result<Vec<IpAddr>, ResolveError> {
         let mut result = Err(ResolveError::NotKnown);
         for candidate in file.candidates(name) {
-            result = self.ask(file, &candidate, v6).await;
+            let rtype = if v6 { RecordType::AAAA } else { RecordType::A };
+            result = match self.ask(file, &candidate, rtype).await {
+                Meaning::Addresses(found) => Ok(found),
+                Meaning::NotKnown => Err(ResolveError::NotKnown),
+                _ => Err(ResolveError::Failed),
+            };
             if result != Err(ResolveError::NotKnown) {
                 break;
             }
@@ -157,43 +181,36 @@ impl Resolver {
     }
 
     /// Asks the servers in turn until one tells.
-    async fn ask(
-        &self,
-        file: &ResolverFile,
-        name: &str,
-        v6: bool,
-    ) -> Result<Vec<IpAddr>, ResolveError> {
+    async fn ask(&self, file: &ResolverFile, name: &str, rtype: RecordType) -> Meaning {
         // Closed only with the process.
         let _turn = self.turns.acquire().await;
         let mut refused = 0;
         for server in file.servers.iter().cycle().take(file.attempts) {
-            let Some(question) = self.question(name, v6) else {
-                return Err(ResolveError::Failed);
+            let Some(question) = self.question(name, rtype) else {
+                return Meaning::Failed;
             };
             let answer = self.exchange(server, &question);
             match tokio::time::timeout(file.timeout, answer).await {
-                Ok(Ok(Meaning::Addresses(found))) => return Ok(found),
-                Ok(Ok(Meaning::NotKnown)) => return Err(ResolveError::NotKnown),
-                Ok(Ok(Meaning::Failed)) => return Err(ResolveError::Failed),
                 Ok(Ok(Meaning::Refused | Meaning::Foreign)) => {
                     refused += 1;
                     if refused == file.servers.len() {
-                        return Err(ResolveError::Failed);
+                        return Meaning::Failed;
                     }
                 }
+                Ok(Ok(meaning)) => return meaning,
                 Ok(Err(error)) => tracing::debug!(%error, "name server not reached"),
                 Err(_) => tracing::debug!("name server timed out"),
             }
         }
-        Err(ResolveError::Failed)
+        Meaning::Failed
     }
 
-    fn question(&self, name: &str, v6: bool) -> Option<Question> {
+    fn question(&self, name: &str, rtype: RecordType) -> Option<Question> {
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let id = chance.random();
         let mut bits = 0_u64;
         let mut left = 0;
-        Question::new(name, v6, id, || {
+        Question::new(name, rtype, id, || {
             if left == 0 {
                 (bits, left) = (chance.next_u64(), 64);
             }

@@ -4,15 +4,26 @@
 //! address policy holds back strangers who command a probe; the person at the keyboard may measure anything.
 
 mod ping;
+mod speech;
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use clap::{Args, Parser, error::ErrorKind};
+use nix::errno::Errno;
+use tokio::sync::{Notify, mpsc};
 
+use self::speech::{Say, Style};
 use super::{Exit, Failure, MeasureArgs, lines, live, print, rules, version};
 use crate::{
+    config::{BadDuration, parse_duration},
     dialect::Dialect,
-    measurement::{Kind, Outcome, Seen, Spec},
+    measurement::{
+        Input, Kind, Outcome, Output, Seen, Spec,
+        machine::{Call, Failure as Refusal, ResolveError},
+    },
     net::Event,
 };
 
@@ -25,6 +36,13 @@ struct Form {
     /// Print the RESULT line instead of talking.
     #[arg(long)]
     result: bool,
+}
+
+impl Form {
+    /// Whether only the result is printed.
+    const fn is_silent(self) -> bool {
+        self.json || self.result
+    }
 }
 
 /// Which addresses to use, for every type.
@@ -41,25 +59,66 @@ struct Addresses {
 impl Addresses {
     /// The word that says so: as asked for, else what the target is, else IPv4.
     fn word(self, target: &str) -> &'static str {
-        let literal = target.split('%').next().unwrap_or(target);
-        if self.ipv6 || (!self.ipv4 && literal.parse::<std::net::Ipv6Addr>().is_ok()) {
+        if self.ipv6 || (!self.ipv4 && is_ipv6(target)) {
             "-6"
         } else {
             "-4"
         }
     }
+
+    /// Turns to IPv6 where neither was asked for: for names without an IPv4 address.
+    fn turn(&mut self) -> bool {
+        let turns = !self.ipv4 && !self.ipv6;
+        self.ipv6 |= turns;
+        turns
+    }
+}
+
+fn is_ipv6(target: &str) -> bool {
+    let literal = target.split('%').next().unwrap_or(target);
+    literal.parse::<Ipv6Addr>().is_ok()
+}
+
+/// A duration as people type it: with a unit, or seconds with a fraction.
+fn seconds(text: &str) -> Result<Duration, BadDuration> {
+    parse_duration(text).or_else(|bad| {
+        let number: f64 = text
+            .strip_suffix('s')
+            .unwrap_or(text)
+            .parse()
+            .map_err(|_| bad.clone())?;
+        Duration::try_from_secs_f64(number).map_err(|_| bad)
+    })
 }
 
 /// A type as a person meets it.
 trait Talk {
     /// The command in the controller's language, `reference` dialect.
     fn words(&self) -> Vec<String>;
+
     /// In which form the result is wanted.
     fn form(&self) -> Form;
-    /// A line about what just happened.
-    fn seen(&mut self, seen: &Seen, style: Style) -> Option<String>;
+
+    /// The first socket is open: what is measured, and where from.
+    fn begun(&mut self, to: IpAddr, from: IpAddr, say: &mut Say) {
+        let _ = (to, from, say);
+    }
+
+    /// Something happened.
+    fn seen(&mut self, seen: &Seen, say: &mut Say);
+
     /// The last words.
-    fn summary(&self, outcome: &Outcome, style: Style) -> String;
+    fn summary(&self, outcome: &Outcome, say: &mut Say);
+
+    /// The name has no address of the family that was tried. Whether to try again, with other words.
+    fn turn(&mut self) -> bool {
+        false
+    }
+
+    /// What stays unknown without raw sockets, if anything does.
+    fn missing(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 pub(super) fn main(kind: Kind, args: &MeasureArgs) -> super::super::Outcome {
@@ -87,6 +146,66 @@ fn talk<T: Talk + Parser>(args: &MeasureArgs) -> super::super::Outcome {
             return Ok(exit);
         }
     };
+    loop {
+        let (outcome, found) = measure(&mut talk, args)?;
+        if !(found.no_address && talk.turn()) {
+            return finish(&talk, &outcome, &found);
+        }
+    }
+}
+
+/// What a run met with that its result does not tell apart.
+#[derive(Debug, Default)]
+struct Found {
+    /// Where to, once a socket was wanted.
+    to: Option<IpAddr>,
+    /// A socket is open.
+    begun: bool,
+    /// The name exists and has no address of the family asked for.
+    no_address: bool,
+    /// A socket was refused for lack of privilege.
+    refused: bool,
+    /// Without raw sockets.
+    unprivileged: bool,
+    /// The RESULT lines.
+    lines: String,
+}
+
+impl Found {
+    /// Takes note of an event and lets it be talked about.
+    fn hear(&mut self, event: &Event<'_>, talk: &mut impl Talk, say: &mut Say) {
+        match event {
+            Event::Out { output, .. } => match output {
+                Output::Open { socket, .. } => self.to = Some(socket.to),
+                Output::Connect { stream, .. } => self.to = Some(stream.to.ip()),
+                Output::Seen(seen) => talk.seen(seen, say),
+                _ => {}
+            },
+            Event::In { input, .. } => match input {
+                Input::Resolved(Err(ResolveError::Failed)) => self.no_address = true,
+                Input::Opened { local, .. } | Input::Connected { local, .. } => {
+                    if !self.begun
+                        && let Some(to) = self.to
+                    {
+                        talk.begun(to, local.ip(), say);
+                    }
+                    self.begun = true;
+                }
+                Input::Failed {
+                    cause: Refusal::Os { call, errno },
+                    ..
+                } => {
+                    let refusals = [Errno::EPERM as i32, Errno::EACCES as i32];
+                    self.refused |= *call == Call::Socket && refusals.contains(errno);
+                }
+                _ => {}
+            },
+        }
+    }
+}
+
+/// One run, with talk unless the result is wanted instead.
+fn measure(talk: &mut impl Talk, args: &MeasureArgs) -> Result<(Outcome, Found), Failure> {
     let args = MeasureArgs {
         allow_any_address: true,
         dialect: Dialect::Reference,
@@ -95,29 +214,69 @@ fn talk<T: Talk + Parser>(args: &MeasureArgs) -> super::super::Outcome {
     };
     let spec = Spec::parse(&args.command, &rules(&args))
         .map_err(|error| Failure::new(Exit::Usage, error))?;
+    let silent = talk.form().is_silent();
     let style = Style::of_stdout();
-    let form = talk.form();
-    let outcome = live(&spec, &args, |event| {
-        if let Event::Out {
-            output: crate::measurement::Output::Seen(seen),
-            ..
-        } = event
-            && !form.json
-            && !form.result
-            && let Some(line) = talk.seen(seen, style)
+    // Holds no more than the run keeps for its result, which is bounded.
+    let (tell, said) = mpsc::unbounded_channel();
+    let closed = Notify::new();
+    let mut found = Found::default();
+    let mut unprivileged = false;
+    let outcome = live(
+        &spec,
+        &args,
         {
-            let _ = print::line(&line);
-        }
-    })?;
-    let line = lines(&spec, &version(), &outcome, Dialect::Reference);
+            let found = &mut found;
+            let mut say = Say::new(style);
+            move |event| {
+                found.hear(event, talk, &mut say);
+                for piece in say.take() {
+                    if !silent {
+                        // The speaker leaves only when nobody listens.
+                        let _ = tell.send(piece);
+                    }
+                }
+            }
+        },
+        async |net| {
+            unprivileged = !net.capabilities().raw;
+            speech::speak(said, net, style, &closed).await;
+        },
+        closed.notified(),
+    )?;
+    found.unprivileged = unprivileged;
+    found.lines = lines(&spec, &version(), &outcome, Dialect::Reference);
+    Ok((outcome, found))
+}
+
+/// The result in the form that is wanted, what was missing, and the exit code.
+fn finish(talk: &impl Talk, outcome: &Outcome, found: &Found) -> super::super::Outcome {
+    let form = talk.form();
     if form.result {
-        print::text(&line)?;
+        print::text(&found.lines)?;
     } else if form.json {
-        for line in line.lines() {
+        for line in found.lines.lines() {
             print::line(line.strip_prefix("RESULT ").unwrap_or(line))?;
         }
     } else {
-        print::text(&talk.summary(&outcome, style))?;
+        let mut say = Say::new(Style::of_stdout());
+        talk.summary(outcome, &mut say);
+        print::text(&say.text())?;
+    }
+    if found.refused && !found.begun {
+        let error = anyhow::anyhow!(
+            "this needs a raw socket, which the system refused.\n{}",
+            grant()
+        );
+        return Err(Failure::new(Exit::NoPermission, error));
+    }
+    if found.begun
+        && found.unprivileged
+        && let Some(missing) = talk.missing()
+    {
+        print::talk(&format!(
+            "starling: without raw sockets: {missing}.\n{}",
+            grant()
+        ));
     }
     Ok(if outcome.answered {
         Exit::Done
@@ -126,34 +285,11 @@ fn talk<T: Talk + Parser>(args: &MeasureArgs) -> super::super::Outcome {
     })
 }
 
-/// Colours, where somebody would see them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Style {
-    colours: bool,
-}
-
-impl Style {
-    fn of_stdout() -> Self {
-        Self {
-            colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        }
-    }
-
-    /// What went well.
-    fn good(self, text: &str) -> String {
-        self.paint("32", text)
-    }
-
-    /// What did not.
-    fn bad(self, text: &str) -> String {
-        self.paint("31", text)
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colours {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
+/// How to give the program what it lacks.
+fn grant() -> String {
+    let program = std::env::current_exe().map_or_else(
+        |_| "/path/to/starling".to_owned(),
+        |path| path.display().to_string(),
+    );
+    format!("To allow it: sudo setcap cap_net_raw+ep {program}")
 }
