@@ -363,3 +363,100 @@ fn place(datagram: &Datagram) -> Option<Place> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        dialect::Dialect,
+        measurement::{Rules, Spec, Version},
+        net::recording::{replay, test_clock},
+    };
+
+    const TARGET: &str = "2001:db8:7::7";
+
+    /// What a replay of these records prints as the list of hops, and the figures before it.
+    fn hops(command: &str, writer: Writer) -> String {
+        let rules = Rules {
+            dialect: Dialect::Reference,
+            spool: "/var/spool".into(),
+            unsafe_paths: false,
+        };
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let spec = Spec::parse(&words, &rules).unwrap();
+        let outcome = replay(&spec, &writer.finish(), test_clock()).unwrap();
+        let line = outcome.bodies[0].line(&spec.head(&Version::of_tests()), Dialect::Reference);
+        let (_, hops) = line.split_once("\"result\": ").unwrap();
+        hops.strip_suffix(" }\n").unwrap().to_owned()
+    }
+
+    fn begun(target: &str, local: &str) -> Writer {
+        let target: SocketAddr = target.parse().unwrap();
+        let mut writer = Writer::new();
+        writer.put_addrinfo(ADDRINFO, target.ip(), false);
+        writer.put_address(ADDRESS, target);
+        writer.put_address(LOCAL, local.parse().unwrap());
+        writer
+    }
+
+    fn put_send(writer: &mut Writer, result: i32, errno: i32) {
+        writer.put(SEND, &[result.to_le_bytes(), errno.to_le_bytes()].concat());
+    }
+
+    /// An echo reply from the target to probe `number`, sent at the `asking`th asking for the time.
+    fn put_echo_reply(writer: &mut Writer, number: u8, asking: u8) {
+        let mut block = [0; 40];
+        (block[7], block[15], block[16]) = (42, number, asking);
+        block[24..26].copy_from_slice(&(u16::from(asking) * 1000).to_le_bytes());
+        let reply = Icmp::echo(icmp::v6::ECHO_REPLY, 42, u16::from(number), &block).emit();
+        writer.put(EVENT, &[ICMP_PACKET]);
+        writer.put(PACKET, &reply);
+        writer.put_address(PEER, SocketAddr::new(TARGET.parse().unwrap(), 0));
+        writer.put(TTL, &59i32.to_le_bytes());
+        writer.put(CLASS, &0i32.to_le_bytes());
+    }
+
+    #[test]
+    fn a_late_reply_is_timed_by_its_quote_and_without_lingering_a_reply_goes_on() {
+        let mut writer = begun("[2001:db8:7::7]:80", "[2001:db8::10]:58");
+        put_send(&mut writer, 48, 0);
+        writer.put(EVENT, &[TIMED_OUT]);
+        put_send(&mut writer, 48, 0);
+        put_echo_reply(&mut writer, 1, 3);
+        put_echo_reply(&mut writer, 2, 4);
+        assert_eq!(
+            hops("evtraceroute -6 -I -c 2 -m 1 -z 0 host.example", writer),
+            r#"[ { "hop":1, "result": [ { "x":"*" }, { "late":1, "from":"2001:db8:7::7", "ttl":59, "rtt":2000.002, "size":40 }, { "from":"2001:db8:7::7", "ttl":59, "rtt":2000.002, "size":40 } ] } ]"#
+        );
+    }
+
+    #[test]
+    fn recorded_send_errors_count_as_live_ones() {
+        const EMSGSIZE: i32 = 90;
+        const EHOSTUNREACH: i32 = 113;
+        let mut writer = begun("198.51.100.7:80", "192.0.2.10:0");
+        put_send(&mut writer, -1, EMSGSIZE);
+        writer.put(EVENT, &[TIMED_OUT]);
+        put_send(&mut writer, -1, EHOSTUNREACH);
+        assert_eq!(
+            hops("evtraceroute -F host.example", writer),
+            r#"[ { "hop":1, "result": [ { "x":"*" }, { "error":"sendto failed: No route to host" } ] } ]"#
+        );
+    }
+
+    #[test]
+    fn a_recording_that_ends_early_or_holds_something_else_is_an_error() {
+        let rules = Rules {
+            dialect: Dialect::Reference,
+            spool: "/var/spool".into(),
+            unsafe_paths: false,
+        };
+        let spec = Spec::parse(&["evtraceroute", "host.example"], &rules).unwrap();
+        let mut writer = begun("198.51.100.7:80", "192.0.2.10:0");
+        assert!(replay(&spec, &writer.clone().finish(), test_clock()).is_err());
+        put_send(&mut writer, 40, 0);
+        assert!(replay(&spec, &writer.clone().finish(), test_clock()).is_err());
+        writer.put(EVENT, &[2]);
+        assert!(replay(&spec, &writer.finish(), test_clock()).is_err());
+    }
+}
