@@ -84,6 +84,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "observe",
             "result",
             "session",
+            "wire",
         ],
     ),
 ];

@@ -9,23 +9,14 @@ use super::{ControllerArgs, Exit, Failure, Outcome, interrupted, print, runtime,
 use crate::{
     clock::Clock,
     config::{LogFormat, LogLevel},
-    controller::{self, Config, Event},
+    controller::{self, Config, Event, config::Approval},
 };
 
 /// Events that may wait for the log; what comes while it is full is not logged.
 const EVENTS: usize = 256;
 
 pub(super) fn main(args: &ControllerArgs) -> Outcome {
-    let mut config = match &args.config {
-        Some(path) => read(path).map_err(|error| Failure::new(Exit::Config, error))?,
-        None => Config::default(),
-    };
-    if let Some(folder) = &args.data_dir {
-        config.data_dir.clone_from(folder);
-    }
-    if let Some(file) = &args.accepted {
-        config.accepted = Some(file.clone());
-    }
+    let config = configuration(args)?;
     config
         .check()
         .map_err(|error| Failure::new(Exit::Config, error))?;
@@ -60,6 +51,33 @@ pub(super) fn main(args: &ControllerArgs) -> Outcome {
         running.finished().await;
         Ok(Exit::Done)
     })
+}
+
+/// Flag over environment over file over default.
+fn configuration(args: &ControllerArgs) -> Result<Config, Failure> {
+    let mut config = match &args.config {
+        Some(path) => read(path).map_err(|error| Failure::new(Exit::Config, error))?,
+        None => Config::default(),
+    };
+    if let Some(folder) = &args.data_dir {
+        config.data_dir.clone_from(folder);
+    }
+    if let Some(address) = args.registration_listen {
+        config.registration.listen = address;
+    }
+    if let Some(address) = args.controller_listen {
+        config.controller.listen = address;
+    }
+    if let Some(host) = &args.advertise_host {
+        config.controller.advertise_host = Some(host.clone());
+    }
+    if args.approve_all {
+        config.approval = Approval::Automatic;
+    }
+    if let Some(file) = &args.accepted {
+        config.accepted = Some(file.clone());
+    }
+    Ok(config)
 }
 
 fn read(path: &Path) -> anyhow::Result<Config> {

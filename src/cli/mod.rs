@@ -10,7 +10,7 @@ mod measure;
 mod print;
 mod run;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
@@ -191,8 +191,24 @@ struct ControllerArgs {
     /// Where keys, the register of probes and accepted results are kept.
     #[arg(long, env = "STARLING_CONTROLLER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Address and port of the registration server.
+    #[arg(
+        long,
+        env = "STARLING_REGISTRATION_LISTEN",
+        value_name = "ADDRESS:PORT"
+    )]
+    registration_listen: Option<SocketAddr>,
+    /// Address and port of the controller.
+    #[arg(long, env = "STARLING_CONTROLLER_LISTEN", value_name = "ADDRESS:PORT")]
+    controller_listen: Option<SocketAddr>,
+    /// The controller's host as probes are told to connect to it, where that differs from the address listened on.
+    #[arg(long, env = "STARLING_CONTROLLER_HOST", value_name = "HOST")]
+    advertise_host: Option<String>,
+    /// Let every probe that asks take part.
+    #[arg(long, env = "STARLING_APPROVE_ALL")]
+    approve_all: bool,
     /// Append each RESULT line that was accepted to this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "STARLING_CONTROLLER_ACCEPTED", value_name = "FILE")]
     accepted: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,

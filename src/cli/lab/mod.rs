@@ -2,6 +2,7 @@
 
 mod namespace;
 mod table;
+mod targets;
 mod verdict;
 
 use std::{
@@ -22,8 +23,10 @@ use crate::{
     clock::Clock,
     config::{Config, LogFormat, LogLevel, Server},
     controller::{self, config::Measurement},
+    dialect::Dialect,
     measurement::Kind,
 };
+use targets::Targets;
 use verdict::Verdict;
 
 /// Events that may wait to be printed.
@@ -76,7 +79,10 @@ fn gain_raw_sockets() -> Result<(), Failure> {
 
 async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
     let stop = interrupted().context("cannot listen for signals")?;
-    let measurements = measurements(args);
+    let targets = Targets::start(clock)
+        .await
+        .context("the lab's targets cannot start")?;
+    let measurements = measurements(args.dialect, &targets);
     let mut verdict = Verdict::default();
     for measurement in &measurements {
         verdict.schedule(&measurement.command);
@@ -190,26 +196,36 @@ fn conclude(args: &LabArgs, verdict: &Verdict) -> Outcome {
     })
 }
 
-/// What the lab measures: its own loopback, in both families where there are two.
-fn measurements(args: &LabArgs) -> Vec<Measurement> {
+/// What the lab measures: its own loopback, in both families where there are two, with every type of this build.
+fn measurements(dialect: Dialect, targets: &Targets) -> Vec<Measurement> {
+    // The distance between two requests is the one option below that the dialects name differently.
+    let interval = match dialect {
+        Dialect::Reference => "-i 500",
+        Dialect::Starla => "-I 500",
+    };
     let mut commands = vec![
-        "evping -4 -c 3 -i 500 -A 1001 127.0.0.1".to_owned(),
-        "evping -4 -c 3 -i 500 -s 1000 -A 1002 127.0.0.2".to_owned(),
+        format!("evping -4 -c 3 {interval} -A 1001 127.0.0.1"),
+        format!("evping -4 -c 3 {interval} -s 1000 -A 1002 127.0.0.2"),
+        "evtraceroute -4 -I -A 5001 127.0.0.1".to_owned(),
+        "evtraceroute -4 -U -A 5002 127.0.0.1".to_owned(),
+        format!(
+            "evtdig -4 --port {} --type 1 --class 1 --query www.example.com. -A 10001 {}",
+            targets.dns.port(),
+            targets.dns.ip()
+        ),
+        format!("evhttpget -4 -A 12001 http://{}/", targets.http),
     ];
-    if args.dialect == crate::dialect::Dialect::Starla {
-        for command in &mut commands {
-            *command = command.replace("-i 500", "-I 500");
-        }
+    match targets.ntp {
+        Some(ntp) => commands.push(format!("evntp -4 -A 9101 {ntp}")),
+        None => print::talk("lab: port 123 cannot be had here, so NTP is left out"),
     }
     if has_ipv6() {
-        let interval = match args.dialect {
-            crate::dialect::Dialect::Reference => "-i 500",
-            crate::dialect::Dialect::Starla => "-I 500",
-        };
         commands.push(format!("evping -6 -c 3 {interval} -A 2001 ::1"));
+        commands.push("evtraceroute -6 -U -A 6001 ::1".to_owned());
     } else {
         print::talk("lab: this machine has no IPv6 loopback, so IPv6 is left out");
     }
+    commands.retain(|command| kind_and_target(command).is_some_and(|(kind, _)| kind.is_built()));
     commands
         .into_iter()
         .map(|command| Measurement {

@@ -115,8 +115,8 @@ fn summary(kind: Kind, json: &Value) -> String {
         Kind::Ping => rtts(result),
         Kind::Traceroute => hops(result),
         Kind::Dns => format!(
-            "{} answers, {} bytes in {}",
-            result["ANCOUNT"],
+            "{}, {} bytes in {}",
+            counted(result["ANCOUNT"].as_u64().unwrap_or(0), "answer"),
             result["size"],
             millis(result["rt"].as_f64()),
         ),
@@ -130,9 +130,9 @@ fn summary(kind: Kind, json: &Value) -> String {
             )
         }
         Kind::Tls => format!(
-            "TLS {}, {} certificates in {}",
+            "TLS {}, {} in {}",
             json["ver"].as_str().unwrap_or("?"),
-            json["cert"].as_array().map_or(0, Vec::len),
+            counted(json["cert"].as_array().map_or(0, Vec::len), "certificate"),
             millis(json["rt"].as_f64()),
         ),
         Kind::Ntp => {
@@ -195,12 +195,20 @@ fn hops(result: &Value) -> String {
         .and_then(|items| items.iter().find(|item| item["from"].is_string()));
     match last {
         Some(item) => format!(
-            "{} hops, {} in {}",
-            hops.len(),
+            "{}, {} in {}",
+            counted(hops.len(), "hop"),
             item["from"].as_str().unwrap_or("?"),
             millis(item["rtt"].as_f64()),
         ),
-        None => format!("{} hops, the last silent", hops.len()),
+        None => format!("{}, the last silent", counted(hops.len(), "hop")),
+    }
+}
+
+/// A number and what it counts.
+fn counted(number: impl TryInto<u64>, what: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
     }
 }
 
