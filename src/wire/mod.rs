@@ -12,6 +12,7 @@ pub mod ip;
 pub mod ntp;
 pub mod options;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 
 /// Protocol numbers of IP and of IPv6 extension headers (IANA).
