@@ -248,6 +248,7 @@ fn tls(verify: Option<&str>) -> Tls {
         sni: Some("target.example".to_owned()),
         alpn: vec![b"h2".to_vec()],
         verify: verify.map(str::to_owned),
+        ..Tls::default()
     }
 }
 

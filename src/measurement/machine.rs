@@ -8,8 +8,8 @@
 //! Four rules:
 //!
 //! - *Every effect is answered*: `Resolve` by `Resolved`, `Open` by `Opened`, `Send` by `Sent`, `Connect` by
-//!   `Connected`, `Write` by `Written`, `Await` by `Readable` or `Ended`, `Read` by `Read`; any of them by
-//!   `Failed` instead. `Close` is not answered; nothing arrives on a closed handle.
+//!   `Connected`, `Write` by `Written`, `Await` by `Readable`, `Certified` or `Ended`, `Read` by `Read`; any of
+//!   them by `Failed` instead. `Close` is not answered; nothing arrives on a closed handle.
 //! - *[`Now`] is when it happened*, the kernel's time for a packet, and is asked exactly once for each tick
 //!   that is kept. The kernel's transmit time comes after `Sent`, as `Stamped`; until then the machine keeps
 //!   the tick it took itself.
@@ -109,6 +109,13 @@ pub enum Input {
         on: Handle,
         /// At most as many as were asked for.
         bytes: Vec<u8>,
+    },
+    /// The server has shown its certificates, on a stream with [`Tls::only_certificates`]: the answer to an `Await`.
+    Certified {
+        /// Which.
+        on: Handle,
+        /// What TLS agreed on, and the certificates.
+        tls: TlsSession,
     },
     /// The peer closed its side, or the stream broke.
     Ended {
@@ -369,6 +376,10 @@ pub struct Tls {
     pub alpn: Vec<Vec<u8>>,
     /// Check chain and this name; `None` accepts every certificate.
     pub verify: Option<String>,
+    /// Go no further than to the server's certificates. `Connected` then comes once TCP stands and the driver sends the
+    /// hello by itself; `Read` gives the server's octets as they come, before any decryption; and once, an `Await`
+    /// is answered by `Certified` or `Failed` when TLS has come to its end. After that the driver sends nothing.
+    pub only_certificates: bool,
 }
 
 /// What a TLS handshake agreed on.

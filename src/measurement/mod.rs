@@ -13,6 +13,8 @@ pub mod format;
 pub mod machine;
 pub mod ntp;
 pub mod ping;
+pub mod ports;
+pub mod tls;
 pub mod traceroute;
 pub mod transcript;
 
@@ -85,7 +87,10 @@ impl Kind {
     /// Whether this build can run the type.
     #[must_use]
     pub const fn is_built(self) -> bool {
-        matches!(self, Self::Dns | Self::Ping | Self::Traceroute | Self::Ntp)
+        matches!(
+            self,
+            Self::Dns | Self::Ping | Self::Traceroute | Self::Ntp | Self::Tls
+        )
     }
 }
 
@@ -152,6 +157,8 @@ pub enum Options {
     Ntp(ntp::Options),
     /// `evtdig`
     Dns(dns::Options),
+    /// `evsslgetcert`
+    Tls(tls::Options),
 }
 
 impl Spec {
@@ -193,6 +200,13 @@ impl Spec {
                     options: Options::Dns(options),
                 })
             }
+            Kind::Tls => {
+                let (common, options) = tls::Options::parse(&rest, rules)?;
+                Ok(Self {
+                    common,
+                    options: Options::Tls(options),
+                })
+            }
             other => Err(SpecError::NotBuilt(other)),
         }
     }
@@ -205,6 +219,7 @@ impl Spec {
             Options::Traceroute(_) => Kind::Traceroute,
             Options::Ntp(_) => Kind::Ntp,
             Options::Dns(_) => Kind::Dns,
+            Options::Tls(_) => Kind::Tls,
         }
     }
 
@@ -216,6 +231,7 @@ impl Spec {
             Options::Traceroute(options) => &options.target,
             Options::Ntp(options) => &options.target,
             Options::Dns(options) => &options.server,
+            Options::Tls(options) => &options.target,
         }
     }
 
@@ -247,6 +263,11 @@ impl Spec {
                 // What is being recorded has the fixed values that it will be replayed with.
                 let replay = run.replay || self.common.record.is_some();
                 Box::new(dns::Dns::new(options.clone(), Run { replay, ..run }, carry))
+            }
+            Options::Tls(options) => {
+                // Recordings hold what the official probe's hello is answered with.
+                let replay = run.replay || self.common.record.is_some();
+                Box::new(tls::Tls::new(options.clone(), Run { replay, ..run }))
             }
         }
     }
@@ -300,6 +321,8 @@ pub enum Body {
     Ntp(ntp::Body),
     /// Of `evtdig`.
     Dns(dns::Body),
+    /// Of `evsslgetcert`.
+    Tls(tls::Body),
 }
 
 impl Body {
@@ -311,6 +334,7 @@ impl Body {
             Self::Traceroute(_) => Kind::Traceroute,
             Self::Ntp(_) => Kind::Ntp,
             Self::Dns(_) => Kind::Dns,
+            Self::Tls(_) => Kind::Tls,
         }
     }
 
@@ -322,6 +346,7 @@ impl Body {
             Self::Traceroute(body) => body.line(head, dialect),
             Self::Ntp(body) => body.line(head, dialect),
             Self::Dns(body) => body.line(head, dialect),
+            Self::Tls(body) => body.line(head, dialect),
         }
     }
 }
@@ -337,6 +362,8 @@ pub enum Seen {
     Ntp(ntp::Seen),
     /// Of `evtdig`.
     Dns(dns::Seen),
+    /// Of `evsslgetcert`.
+    Tls(tls::Seen),
 }
 
 /// The part of a result line that says which measurement and which software.

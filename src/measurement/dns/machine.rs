@@ -14,7 +14,6 @@ use super::{
     Counts,
     body::{Body, Destination, Entry, Error, Protocol, Reply, Seen},
     options::{Options, Transport},
-    ports,
     query::{self, Asking, CookieSeen},
     stream::Stream,
     udp::Udp,
@@ -24,6 +23,7 @@ use crate::{
     measurement::{
         self, Input, Machine, Outcome, Output, Run, format,
         machine::{Handle, ResolveError},
+        ports,
     },
     wire::dns::NameError,
 };

@@ -9,7 +9,6 @@ mod doh;
 mod lines;
 mod machine;
 mod options;
-mod ports;
 mod query;
 mod statistics;
 mod stream;

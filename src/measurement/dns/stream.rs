@@ -272,6 +272,7 @@ fn tls(common: &Common) -> Option<Tls> {
             sni: options.server_name.clone(),
             alpn: vec![b"h2".to_vec()],
             verify: options.server_name.clone(),
+            ..Tls::default()
         }),
     }
 }

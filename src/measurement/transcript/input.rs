@@ -53,6 +53,7 @@ pub(super) fn write(input: &Input) -> String {
         Input::Read { on, bytes } => format!("read {} {}", on.0, octets(bytes))
             .trim_end()
             .to_owned(),
+        Input::Certified { on, tls } => format!("certified {}{}", on.0, write_tls(tls)),
         Input::Ended { on, errno } => match errno {
             Some(errno) => format!("ended {} errno={errno}", on.0),
             None => format!("ended {}", on.0),
@@ -184,6 +185,10 @@ pub(super) fn read(name: &str, fields: &Fields<'_>) -> Result<Input, &'static st
         "read" => Input::Read {
             on: on()?,
             bytes: fields.octets_from(1)?,
+        },
+        "certified" => Input::Certified {
+            on: on()?,
+            tls: read_tls(fields)?.ok_or("no version")?,
         },
         "ended" => Input::Ended {
             on: on()?,

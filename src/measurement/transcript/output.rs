@@ -100,5 +100,8 @@ fn write_tls(tls: &Tls) -> String {
         out += &format!(" alpn={}", octets_in_one(name));
     }
     out += &optional("verify", tls.verify.as_deref());
+    if tls.only_certificates {
+        out += " only-certificates";
+    }
     out
 }

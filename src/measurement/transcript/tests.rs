@@ -197,6 +197,7 @@ fn input() -> impl Strategy<Value = Input> {
         handle().prop_map(|on| Input::Written { on }),
         handle().prop_map(|on| Input::Readable { on }),
         (handle(), octets()).prop_map(|(on, bytes)| Input::Read { on, bytes }),
+        (handle(), tls()).prop_map(|(on, tls)| Input::Certified { on, tls }),
         (handle(), any::<Option<i32>>()).prop_map(|(on, errno)| Input::Ended { on, errno }),
         (handle(), any::<Option<u32>>(), failure()).prop_map(|(on, tag, cause)| Input::Failed {
             on,

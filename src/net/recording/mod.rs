@@ -11,6 +11,7 @@ mod container;
 mod dns;
 mod ntp;
 mod ping;
+mod tls;
 mod traceroute;
 
 use std::{collections::VecDeque, time::Duration};
@@ -85,6 +86,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
         Kind::Traceroute => traceroute::play(&mut player, &mut reader),
         Kind::Ntp => ntp::play(&mut player, &mut reader),
         Kind::Dns => dns::play(&mut player, &mut reader),
+        Kind::Tls => tls::play(&mut player, &mut reader),
         other => Err(ReplayError::NotBuilt(other)),
     }
 }
@@ -92,7 +94,10 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
 /// Whether recordings of this type can be replayed.
 #[must_use]
 pub const fn is_built(kind: Kind) -> bool {
-    matches!(kind, Kind::Ping | Kind::Dns | Kind::Traceroute | Kind::Ntp)
+    matches!(
+        kind,
+        Kind::Ping | Kind::Dns | Kind::Traceroute | Kind::Ntp | Kind::Tls
+    )
 }
 
 /// A machine in a replay: what all types do alike. A type whose receive times come from the recording sets them
@@ -173,6 +178,7 @@ impl Recorder {
             Kind::Traceroute => Ok(Self(Box::new(traceroute::Recording::default()))),
             Kind::Ntp => Ok(Self(Box::new(ntp::Recording::default()))),
             Kind::Dns => Ok(Self(Box::new(dns::Recording::default()))),
+            Kind::Tls => Ok(Self(Box::new(tls::Recording::default()))),
             other => Err(ReplayError::NotBuilt(other)),
         }
     }

@@ -138,6 +138,7 @@ fn what_the_transports_ask_of_tls() {
         sni: named.clone(),
         alpn: vec![b"h2".to_vec()],
         verify: named,
+        ..Tls::default()
     };
     assert_eq!(tls(HTTPS), (443, Some(expected)));
     let expected = Tls {
