@@ -23,6 +23,7 @@ pub mod recording;
 pub mod resolver;
 mod socket;
 mod stream;
+mod tap;
 mod timing;
 mod tls;
 

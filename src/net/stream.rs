@@ -19,12 +19,15 @@ use super::{
     Arrived, Inner, Precision,
     policy::{self, Permit},
     socket::{self, Stamps, TCP, Watched},
+    tap::Tap,
     timing::Timing,
     tls,
 };
 use crate::{
     clock::{Now, Tick, UnixTime},
-    measurement::machine::{Call, ChosenBy, Failure, Handle, Input, Stream, TlsFailure},
+    measurement::machine::{
+        Call, ChosenBy, Failure, Handle, Input, Stream, TlsFailure, TlsSession,
+    },
 };
 
 /// Read from the socket at a time for TLS: a few records' worth.
@@ -40,6 +43,8 @@ pub(super) struct Link {
     of: (Handle, u64),
     phase: Phase,
     tls: Option<Box<Secure>>,
+    /// Hears what the machine reads, and speaks before it does.
+    tap: Option<Box<Tap>>,
     /// Written by the machine and not yet taken by the kernel or by TLS.
     outbound: VecDeque<u8>,
     /// Writes that are still to be answered, by what was to be sent up to their end.
@@ -72,10 +77,14 @@ impl Link {
             call: Call::Socket,
             errno: libc::EMFILE,
         })?;
-        let tls = match &spec.tls {
-            Some(tls) => Some(Box::new(Secure::new(net.tls.client(address, tls)?))),
-            None => None,
-        };
+        let (mut tls, mut tap) = (None, None);
+        match &spec.tls {
+            Some(asked) if asked.only_certificates => {
+                tap = Some(Box::new(net.tls.tap(address, asked)?));
+            }
+            Some(asked) => tls = Some(Box::new(Secure::new(net.tls.client(address, asked)?))),
+            None => {}
+        }
         let raw = socket::open(address, Type::STREAM, TCP)?;
         socket::bind(&raw, address.is_ipv6(), spec.bind.as_deref())?;
         socket::ask(&raw, address.is_ipv6(), Stamps::Received);
@@ -94,6 +103,7 @@ impl Link {
             of,
             phase: Phase::Connecting,
             tls,
+            tap,
             outbound: VecDeque::new(),
             writes: VecDeque::new(),
             queued: 0,
@@ -113,8 +123,18 @@ impl Link {
     }
 
     /// Tells, once, when something can be read.
-    pub(super) const fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         self.awaiting = true;
+        self.speak();
+    }
+
+    /// Sends what TLS wants to say without the machine.
+    fn speak(&mut self) {
+        if let Some(tap) = &mut self.tap {
+            let bytes = tap.outbound();
+            self.queued += bytes.len() as u64;
+            self.outbound.extend(bytes);
+        }
     }
 
     /// At most `max` of the bytes at hand, with the time at which the last of them arrived.
@@ -128,6 +148,9 @@ impl Link {
             None => self.read_plain(timing, &mut bytes),
         };
         bytes.truncate(length);
+        if let Some(tap) = &mut self.tap {
+            tap.hear(&bytes, stamp);
+        }
         let (now, precision) = if bytes.is_empty() {
             (timing.now(), Precision::Process)
         } else {
@@ -244,6 +267,7 @@ impl Link {
             tls: self.tls.as_ref().map(|tls| tls::session(&tls.connection)),
         };
         into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+        self.speak();
     }
 
     fn fail(&mut self, cause: Failure, timing: &Timing, into: &mut VecDeque<Arrived>) {
@@ -262,7 +286,7 @@ impl Link {
         timing: &Timing,
         into: &mut VecDeque<Arrived>,
     ) {
-        if self.writes.is_empty() {
+        if self.writes.is_empty() && self.outbound.is_empty() {
             return;
         }
         let done = match &mut self.tls {
@@ -300,6 +324,13 @@ impl Link {
         timing: &Timing,
         into: &mut VecDeque<Arrived>,
     ) {
+        if let Some((end, stamp)) = self
+            .tap
+            .as_mut()
+            .and_then(|tap| Some((tap.take_end()?, tap.stamp)))
+        {
+            return self.tapped(end, stamp, timing, into);
+        }
         let found = match self.ended {
             Some(errno) => Poll::Ready(Awaited::Ended(errno, None)),
             None => match &mut self.tls {
@@ -308,7 +339,6 @@ impl Link {
             },
         };
         let Poll::Ready(found) = found else { return };
-        self.awaiting = false;
         let on = self.of.0;
         let (input, stamp) = match found {
             Awaited::Readable(stamp) => (Input::Readable { on }, stamp),
@@ -317,6 +347,37 @@ impl Link {
                 (Input::Ended { on, errno }, stamp)
             }
         };
+        self.tell_awaited(input, stamp, timing, into);
+    }
+
+    /// Tells what TLS has come to, as of the octets that brought it there.
+    fn tapped(
+        &mut self,
+        end: Result<TlsSession, Failure>,
+        stamp: Option<UnixTime>,
+        timing: &Timing,
+        into: &mut VecDeque<Arrived>,
+    ) {
+        let on = self.of.0;
+        let input = match end {
+            Ok(tls) => Input::Certified { on, tls },
+            Err(cause) => Input::Failed {
+                on,
+                tag: None,
+                cause,
+            },
+        };
+        self.tell_awaited(input, stamp, timing, into);
+    }
+
+    fn tell_awaited(
+        &mut self,
+        input: Input,
+        stamp: Option<UnixTime>,
+        timing: &Timing,
+        into: &mut VecDeque<Arrived>,
+    ) {
+        self.awaiting = false;
         let (now, precision) = match stamp {
             Some(_) => timing.stamped(stamp, self.empty_at),
             None => (timing.now(), Precision::Process),

@@ -16,16 +16,28 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
+use super::tap::{Shown, Tap};
 use crate::measurement::machine::{Failure, Tls, TlsFailure, TlsSession};
 
 /// What is made once: the cryptography and the host's trusted roots.
 #[derive(Debug, Default)]
 pub(super) struct Configs {
     provider: OnceLock<Arc<CryptoProvider>>,
+    /// With the suites in the order in which certificates are asked for.
+    ordered: OnceLock<Arc<CryptoProvider>>,
     roots: OnceLock<Arc<RootCertStore>>,
 }
 
 impl Configs {
+    /// A client for one connection to `to` that goes no further than to the server's certificates.
+    pub(super) fn tap(&self, to: IpAddr, tls: &Tls) -> Result<Tap, Failure> {
+        let provider = Arc::clone(self.ordered.get_or_init(|| Arc::new(ordered_provider())));
+        let algorithms = provider.signature_verification_algorithms;
+        let shown = Shown::new(algorithms.supported_schemes());
+        let connection = connection(provider, Arc::new(shown.clone()), to, tls)?;
+        Ok(Tap::new(connection, shown))
+    }
+
     /// A client for one connection to `to`.
     pub(super) fn client(&self, to: IpAddr, tls: &Tls) -> Result<ClientConnection, Failure> {
         let provider = Arc::clone(
@@ -33,21 +45,7 @@ impl Configs {
                 .get_or_init(|| Arc::new(ring::default_provider())),
         );
         let verifier = self.verifier(&provider, tls.verify.as_deref())?;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failure(&error))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.alpn_protocols.clone_from(&tls.alpn);
-        config.enable_sni = tls.sni.is_some();
-        // Each measurement is a full handshake.
-        config.resumption = Resumption::disabled();
-        let name = match &tls.sni {
-            Some(name) => server_name(name)?,
-            None => ServerName::from(to),
-        };
-        ClientConnection::new(Arc::new(config), name).map_err(|error| failure(&error))
+        connection(provider, Arc::new(verifier), to, tls)
     }
 
     fn verifier(
@@ -71,6 +69,52 @@ impl Configs {
             checked,
         })
     }
+}
+
+/// A client with this cryptography and this opinion of certificates.
+fn connection(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    to: IpAddr,
+    tls: &Tls,
+) -> Result<ClientConnection, Failure> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failure(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols.clone_from(&tls.alpn);
+    config.enable_sni = tls.sni.is_some();
+    // Each measurement is a full handshake.
+    config.resumption = Resumption::disabled();
+    let name = match &tls.sni {
+        Some(name) => server_name(name)?,
+        None => ServerName::from(to),
+    };
+    ClientConnection::new(Arc::new(config), name).map_err(|error| failure(&error))
+}
+
+/// Suites in the order of `http-tls-measurements` section 4.2: those of TLS 1.2 as in the official probe's hello, so
+/// that a server that follows its client chooses the same.
+fn ordered_provider() -> CryptoProvider {
+    use rustls::CipherSuite as Suite;
+    const ORDER: [Suite; 9] = [
+        Suite::TLS13_AES_256_GCM_SHA384,
+        Suite::TLS13_AES_128_GCM_SHA256,
+        Suite::TLS13_CHACHA20_POLY1305_SHA256,
+        Suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        Suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        Suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+        Suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        Suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ];
+    let mut provider = ring::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| ORDER.iter().position(|place| *place == suite.suite()));
+    provider
 }
 
 /// The host's own trusted roots. None at all makes every check fail, which is said here once.
