@@ -463,6 +463,8 @@ fn most_packets(spec: &Spec) -> usize {
         Options::Ntp(options) => options.count.into(),
         // Up to three addresses, or three resolvers, for each try.
         Options::Dns(options) => (options.retry as usize + 1) * 3,
+        // Up to three addresses, and a second hello to the one that connects.
+        Options::Tls(_) => 4,
     }
 }
 
