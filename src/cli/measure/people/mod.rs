@@ -3,8 +3,10 @@
 //! A person's options become words of the controller's language, so both ways lead through the same parser. The
 //! address policy holds back strangers who command a probe; the person at the keyboard may measure anything.
 
+mod ntp;
 mod ping;
 mod speech;
+mod traceroute;
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -91,6 +93,16 @@ fn seconds(text: &str) -> Result<Duration, BadDuration> {
     })
 }
 
+/// A time to wait: what every type takes.
+fn interval(text: &str) -> Result<Duration, String> {
+    let duration = seconds(text).map_err(|bad| bad.to_string())?;
+    if (1..=60_000).contains(&duration.as_millis()) {
+        Ok(duration)
+    } else {
+        Err("write 1ms to 60s".to_owned())
+    }
+}
+
 /// A type as a person meets it.
 trait Talk {
     /// The command in the controller's language, `reference` dialect.
@@ -124,6 +136,8 @@ trait Talk {
 pub(super) fn main(kind: Kind, args: &MeasureArgs) -> super::super::Outcome {
     match kind {
         Kind::Ping => talk::<ping::Ping>(args),
+        Kind::Traceroute => talk::<traceroute::Traceroute>(args),
+        Kind::Ntp => talk::<ntp::Ntp>(args),
         other => Err(Failure::new(
             Exit::Usage,
             anyhow::anyhow!(

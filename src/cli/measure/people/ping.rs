@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use clap::Parser;
 
-use super::{Addresses, Form, Say, Talk, is_ipv6, seconds};
+use super::{Addresses, Form, Say, Talk, interval, is_ipv6};
 use crate::measurement::{
     Body, Outcome, Seen,
     ping::{self, Item},
@@ -31,7 +31,7 @@ pub(super) struct Ping {
     count: u32,
     /// Time from one request to the next, and how long each waits for its reply. 1ms to 60s; bare numbers are
     /// seconds, as in 0.2.
-    #[arg(short, long, default_value = "1s", value_parser = seconds, value_name = "DURATION")]
+    #[arg(short, long, default_value = "1s", value_parser = interval, value_name = "DURATION")]
     interval: Duration,
     /// Octets of data after the ICMP header, 32 to 4068.
     #[arg(short, long, default_value_t = 56, value_name = "OCTETS")]

@@ -1,0 +1,259 @@
+//! `starling measure ntp`.
+
+use std::{net::IpAddr, time::Duration};
+
+use clap::Parser;
+
+use super::{Addresses, Form, Say, Talk, interval, is_ipv6};
+use crate::measurement::{
+    Body, Outcome, Seen,
+    ntp::{Body as Found, Item, Outcome as Result, Reply},
+};
+
+/// Ask a time server for its time and compare it with this clock.
+#[derive(Debug, Parser)]
+#[command(
+    name = "starling measure ntp",
+    max_term_width = 100,
+    after_help = "The offset is positive if the server's clock is ahead of this one. The delay is the round trip without \
+                  the server's own time; the offset cannot be wrong by more than half of it.\n\nExamples:\n  starling \
+                  measure ntp time.example\n  starling measure ntp -6 --count 8 time.example\n\nExits with 0 if the \
+                  server answered, with 1 if it did not."
+)]
+pub(super) struct Ntp {
+    /// Host name or address of the server.
+    target: String,
+    #[command(flatten)]
+    addresses: Addresses,
+    /// Requests to send.
+    #[arg(short, long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    count: u8,
+    /// How long to wait for each reply, up to 60s. Bare numbers are seconds.
+    #[arg(short, long, default_value = "1s", value_parser = interval, value_name = "DURATION")]
+    wait: Duration,
+    /// Put an extension field of so many octets behind each request: 0, or 28 to 1184 in steps of 4.
+    #[arg(short, long, default_value_t = 0, value_name = "OCTETS", value_parser = extension)]
+    size: u16,
+    /// Send from this address or through this interface.
+    #[arg(short = 'I', long, value_name = "ADDRESS|NAME")]
+    interface: Option<String>,
+    #[command(flatten)]
+    form: Form,
+    /// Whether anything failed, which is said at once.
+    #[arg(skip)]
+    told: bool,
+}
+
+fn extension(text: &str) -> std::result::Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(size) if size == 0 || ((28..=1184).contains(&size) && size.is_multiple_of(4)) => {
+            Ok(size)
+        }
+        _ => Err("write 0, or 28 to 1184 in steps of 4 (RFC 7822)".to_owned()),
+    }
+}
+
+impl Talk for Ntp {
+    fn words(&self) -> Vec<String> {
+        let mut words = vec![
+            "evntp".to_owned(),
+            self.addresses.word(&self.target).to_owned(),
+            format!("-c{}", self.count),
+            format!("-w{}", self.wait.as_millis()),
+        ];
+        if self.size != 0 {
+            words.push(format!("-s{}", self.size));
+        }
+        if let Some(interface) = &self.interface {
+            words.extend(["-i".to_owned(), interface.clone()]);
+        }
+        words.extend(["--".to_owned(), self.target.clone()]);
+        words
+    }
+
+    fn form(&self) -> Form {
+        self.form
+    }
+
+    fn turn(&mut self) -> bool {
+        !is_ipv6(&self.target) && self.addresses.turn()
+    }
+
+    fn begun(&mut self, to: IpAddr, from: IpAddr, say: &mut Say) {
+        say.line(format!("NTP {} ({to}) from {from}", self.target));
+    }
+
+    fn seen(&mut self, seen: &Seen, say: &mut Say) {
+        let Seen::Ntp(seen) = seen else { return };
+        let request = seen.request;
+        self.told = true;
+        match &seen.item {
+            Item::Lost => {
+                let wait = self.wait.as_millis();
+                let text = format!("request={request} no reply within {wait} ms");
+                say.line(say.style.bad(&text));
+            }
+            Item::Failed(why) => say.line(say.style.bad(&format!("request={request} {why}"))),
+            Item::Reply(reply) => say.line(format!(
+                "request={request} offset={:+.6} s delay={:.3} ms: server {}",
+                reply.offset,
+                reply.rtt * 1e3,
+                ahead_or_behind(reply.offset)
+            )),
+        }
+    }
+
+    fn summary(&self, outcome: &Outcome, say: &mut Say) {
+        for body in &outcome.bodies {
+            let Body::Ntp(body) = body else { continue };
+            let items = match &body.outcome {
+                Result::Failed(why) => {
+                    let text = format!("--- {}: {why}", self.target);
+                    say.line(say.style.bad(&text));
+                    continue;
+                }
+                Result::Items(items) => items,
+            };
+            let replies: Vec<&Reply> = items
+                .iter()
+                .filter_map(|item| match item {
+                    Item::Reply(reply) => Some(reply),
+                    _ => None,
+                })
+                .collect();
+            let tally = format!(
+                "--- {}: {} asked, {} answered",
+                self.target,
+                items.len(),
+                replies.len()
+            );
+            say.line(if replies.len() == items.len() && !items.is_empty() {
+                say.style.good(&tally)
+            } else {
+                say.style.bad(&tally)
+            });
+            for line in server(body) {
+                say.line(format!("    {line}"));
+            }
+            // The shorter the way, the less it can mislead (RFC 5905 section 10).
+            if let Some(best) = replies.iter().min_by(|a, b| a.rtt.total_cmp(&b.rtt)) {
+                say.line(say.style.strong(&format!(
+                    "    offset {:+.6} s ± {:.6} s (least delay): the server's clock is {}",
+                    best.offset,
+                    best.rtt.abs() / 2.0,
+                    ahead_or_behind(best.offset)
+                )));
+            }
+            if !self.told {
+                for item in items {
+                    if let Item::Failed(why) = item {
+                        say.line(format!("    {why}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ahead_or_behind(offset: f64) -> String {
+    if offset == 0.0 {
+        return "in step with this one".to_owned();
+    }
+    let way = if offset > 0.0 { "ahead" } else { "behind" };
+    format!("{} {way}", span(offset.abs()))
+}
+
+/// Seconds in the unit that reads best.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.3} ms", s * 1e3),
+        s if s < 120.0 => format!("{s:.3} s"),
+        s if s < 7_200.0 => format!("{:.1} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
+/// What the server says of itself.
+fn server(body: &Found) -> Vec<String> {
+    let Some(packet) = &body.server else {
+        return Vec::new();
+    };
+    let stratum = match packet.stratum {
+        0 => "stratum 0: no time given".to_owned(),
+        1 => "stratum 1: has a reference clock".to_owned(),
+        stratum @ 2..=15 => format!("stratum {stratum}"),
+        16 => "stratum 16: not synchronised".to_owned(),
+        other => format!("stratum {other}: not defined"),
+    };
+    let id = packet.reference_id;
+    let reference = match packet.stratum {
+        0 => format!("refuses with code {}", letters(id)),
+        1 => format!("reference {}", letters(id)),
+        _ => format!(
+            "reference {} (an address, or part of a hash of one)",
+            IpAddr::from(id)
+        ),
+    };
+    let leap = match packet.leap {
+        0 => "no leap second announced",
+        1 => "a leap second will be inserted",
+        2 => "a leap second will be left out",
+        _ => "its clock is not synchronised",
+    };
+    let precision = 2_f64.powi(packet.precision.into());
+    vec![
+        format!("{stratum}, {reference}, {leap}"),
+        format!(
+            "version {}, precision {}, root delay {}, root dispersion {}",
+            packet.version,
+            span(precision),
+            span(packet.root_delay.as_f64()),
+            span(packet.root_dispersion.as_f64())
+        ),
+    ]
+}
+
+/// The letters of a reference identifier; what is none comes from a stranger and is not shown as it is.
+fn letters(id: [u8; 4]) -> String {
+    let end = id.iter().position(|octet| *octet == 0).unwrap_or(4);
+    let shown = id[..end].iter().map(|octet| match octet {
+        b'!'..=b'~' => char::from(*octet),
+        _ => '?',
+    });
+    shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_the_controllers_words() {
+        let ntp = Ntp::parse_from("ntp -c 8 -w 500ms -s 28 -I lo h".split(' '));
+        assert_eq!(ntp.words().join(" "), "evntp -4 -c8 -w500 -s28 -i lo -- h");
+        assert!(Ntp::try_parse_from("ntp -s 27 h".split(' ')).is_err());
+        assert!(Ntp::try_parse_from("ntp -c 0 h".split(' ')).is_err());
+    }
+
+    #[test]
+    fn offsets_say_which_clock_is_ahead() {
+        for (offset, text) in [
+            (0.0, "in step with this one"),
+            (0.000_012, "12 µs ahead"),
+            (-0.001_5, "1.500 ms behind"),
+            (3.25, "3.250 s ahead"),
+            (-600.0, "10.0 min behind"),
+            (-86_400.0 * 365.0, "365.0 days behind"),
+        ] {
+            assert_eq!(ahead_or_behind(offset), text);
+        }
+    }
+
+    #[test]
+    fn letters_of_strangers_are_not_trusted() {
+        assert_eq!(letters(*b"GPS\0"), "GPS");
+        assert_eq!(letters(*b"\x1b[2J"), "?[2J");
+    }
+}
