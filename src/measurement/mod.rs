@@ -31,7 +31,7 @@ pub enum Kind {
     Ping,
     /// `evtraceroute`
     Traceroute,
-    /// `evdig`'s successor, `evtdig`
+    /// `evtdig`
     Dns,
     /// `evsslgetcert`
     Tls,
