@@ -6,6 +6,7 @@
 
 pub mod checksum;
 pub mod dns;
+pub mod http;
 pub mod http2;
 pub mod icmp;
 pub mod ip;
