@@ -7,9 +7,9 @@
 //!
 //! Four rules:
 //!
-//! - *Every effect is answered*: `Resolve` by `Resolved`, `Open` by `Opened`, `Send` by `Sent`, `Connect` by
-//!   `Connected`, `Write` by `Written`, `Await` by `Readable`, `Certified` or `Ended`, `Read` by `Read`; any of
-//!   them by `Failed` instead. `Close` is not answered; nothing arrives on a closed handle.
+//! - *Every effect is answered*: `Resolve` by `Resolved`, `ReadFile` by `File`, `Open` by `Opened`, `Send` by
+//!   `Sent`, `Connect` by `Connected`, `Write` by `Written`, `Await` by `Readable`, `Certified` or `Ended`, `Read`
+//!   by `Read`; any of them by `Failed` instead. `Close` is not answered; nothing arrives on a closed handle.
 //! - *[`Now`] is when it happened*, the kernel's time for a packet, and is asked exactly once for each tick
 //!   that is kept. The kernel's transmit time comes after `Sent`, as `Stamped`; until then the machine keeps
 //!   the tick it took itself.
@@ -18,6 +18,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -51,6 +52,8 @@ pub enum Input {
     Resolved(Result<Vec<IpAddr>, ResolveError>),
     /// The `nameserver` entries of the resolver file as text, at most three, perhaps none.
     Resolvers(Vec<String>),
+    /// The contents of a file; `None` if it cannot be read or is larger than was asked for.
+    File(Option<Vec<u8>>),
     /// A datagram socket is open.
     Opened {
         /// Which.
@@ -151,6 +154,13 @@ pub enum Output {
     Resolvers {
         /// The `-I` value, if any: with it `/etc/resolv.conf.<interface>` is preferred.
         interface: Option<String>,
+    },
+    /// Read a file of this host that the command names. Answered by `File`.
+    ReadFile {
+        /// Its path, checked when the command was.
+        path: PathBuf,
+        /// The largest that will do, in bytes.
+        max: usize,
     },
     /// Open a socket for datagrams or raw packets.
     Open {

@@ -3,6 +3,9 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
     pin::{Pin, pin},
     task::{Context, Poll},
 };
@@ -232,6 +235,10 @@ impl<'a> Run<'a> {
                 let servers = self.net.0.resolver.nameservers(interface.as_deref());
                 self.answer(None, Input::Resolvers(servers));
             }
+            Output::ReadFile { path, max } => self.lookups.push(Box::pin(async move {
+                let read = tokio::task::spawn_blocking(move || read_file(&path, max));
+                Input::File(read.await.ok().flatten())
+            })),
             Output::Open { on, socket } => self.open(on, socket),
             Output::Send { on, packet } => self.send(on, &packet),
             Output::Connect { on, stream } => self.connect(on, &stream),
@@ -340,6 +347,26 @@ impl<'a> Run<'a> {
         self.ready
             .push_back(Arrived::noticed(self.net.now(), of, input));
     }
+}
+
+/// The contents of an ordinary file of at most `max` octets.
+fn read_file(path: &Path, max: usize) -> Option<Vec<u8>> {
+    let read = || -> io::Result<Vec<u8>> {
+        // Opening anything else could wait for ever.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        if bytes.len() > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes)
+    };
+    read()
+        .inspect_err(|error| tracing::debug!(path = %path.display(), %error, "file not read"))
+        .ok()
 }
 
 const fn not_open(call: Call) -> Failure {

@@ -27,6 +27,8 @@ pub(super) fn write(input: &Input) -> String {
                 .trim_end()
                 .to_owned()
         }
+        Input::File(Some(bytes)) => format!("file {}", octets(bytes)).trim_end().to_owned(),
+        Input::File(None) => "no-file".to_owned(),
         Input::Opened { on, local, ident } => format!("opened {} {local} ident={ident}", on.0),
         Input::Sent { on, tag } => format!("sent {} {tag}", on.0),
         Input::Stamped { on, tag } => format!("stamped {} {tag}", on.0),
@@ -154,6 +156,8 @@ pub(super) fn read(name: &str, fields: &Fields<'_>) -> Result<Input, &'static st
                 .map(|place| fields.text_at(place))
                 .collect::<Result<_, _>>()?,
         ),
+        "file" => Input::File(Some(fields.octets_from(0)?)),
+        "no-file" => Input::File(None),
         "opened" => Input::Opened {
             on: on()?,
             local: fields.at(1)?,

@@ -26,6 +26,9 @@ pub(super) fn write(output: &Output) -> String {
         Output::Resolvers { interface } => {
             format!("resolvers{}", optional("interface", interface.as_deref()))
         }
+        Output::ReadFile { path, max } => {
+            format!("read-file {} max={max}", quoted(&path.to_string_lossy()))
+        }
         Output::Open { on, socket } => format!("open {} {}", on.0, write_socket(socket)),
         Output::Send { on, packet } => format!("send {} {}", on.0, write_packet(packet)),
         Output::Connect { on, stream } => format!("connect {} {}", on.0, write_stream(stream)),
