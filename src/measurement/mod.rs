@@ -10,6 +10,7 @@
 pub mod args;
 pub mod dns;
 pub mod format;
+pub mod http;
 pub mod machine;
 pub mod ntp;
 pub mod ping;
@@ -89,7 +90,7 @@ impl Kind {
     pub const fn is_built(self) -> bool {
         matches!(
             self,
-            Self::Dns | Self::Ping | Self::Traceroute | Self::Ntp | Self::Tls
+            Self::Dns | Self::Ping | Self::Traceroute | Self::Tls | Self::Http | Self::Ntp
         )
     }
 }
@@ -159,6 +160,8 @@ pub enum Options {
     Dns(dns::Options),
     /// `evsslgetcert`
     Tls(tls::Options),
+    /// `evhttpget`
+    Http(http::Options),
 }
 
 impl Spec {
@@ -207,7 +210,13 @@ impl Spec {
                     options: Options::Tls(options),
                 })
             }
-            other => Err(SpecError::NotBuilt(other)),
+            Kind::Http => {
+                let (common, options) = http::Options::parse(&rest, rules)?;
+                Ok(Self {
+                    common,
+                    options: Options::Http(options),
+                })
+            }
         }
     }
 
@@ -220,6 +229,7 @@ impl Spec {
             Options::Ntp(_) => Kind::Ntp,
             Options::Dns(_) => Kind::Dns,
             Options::Tls(_) => Kind::Tls,
+            Options::Http(_) => Kind::Http,
         }
     }
 
@@ -232,6 +242,7 @@ impl Spec {
             Options::Ntp(options) => &options.target,
             Options::Dns(options) => &options.server,
             Options::Tls(options) => &options.target,
+            Options::Http(options) => &options.url.text,
         }
     }
 
@@ -246,8 +257,9 @@ impl Spec {
                 };
                 Box::new(ping::Ping::new(options.clone(), run, carry))
             }
-            // Nothing of it outlives a run.
+            // Nothing of these outlives a run.
             Options::Ntp(options) => Box::new(ntp::Ntp::new(options.clone(), run)),
+            Options::Http(options) => Box::new(http::Http::new(options.clone(), run)),
             Options::Traceroute(options) => {
                 let carry = match carry {
                     Carry::Traceroute(carry) => Some(carry),
@@ -323,6 +335,8 @@ pub enum Body {
     Dns(dns::Body),
     /// Of `evsslgetcert`.
     Tls(tls::Body),
+    /// Of `evhttpget`.
+    Http(http::Body),
 }
 
 impl Body {
@@ -335,6 +349,7 @@ impl Body {
             Self::Ntp(_) => Kind::Ntp,
             Self::Dns(_) => Kind::Dns,
             Self::Tls(_) => Kind::Tls,
+            Self::Http(_) => Kind::Http,
         }
     }
 
@@ -347,6 +362,7 @@ impl Body {
             Self::Ntp(body) => body.line(head, dialect),
             Self::Dns(body) => body.line(head, dialect),
             Self::Tls(body) => body.line(head, dialect),
+            Self::Http(body) => body.line(head, dialect),
         }
     }
 }
@@ -364,6 +380,8 @@ pub enum Seen {
     Dns(dns::Seen),
     /// Of `evsslgetcert`.
     Tls(tls::Seen),
+    /// Of `evhttpget`.
+    Http(http::Seen),
 }
 
 /// The part of a result line that says which measurement and which software.

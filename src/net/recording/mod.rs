@@ -9,6 +9,7 @@
 
 mod container;
 mod dns;
+mod http;
 mod ntp;
 mod ping;
 mod tls;
@@ -87,7 +88,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
         Kind::Ntp => ntp::play(&mut player, &mut reader),
         Kind::Dns => dns::play(&mut player, &mut reader),
         Kind::Tls => tls::play(&mut player, &mut reader),
-        other => Err(ReplayError::NotBuilt(other)),
+        Kind::Http => http::play(&mut player, &mut reader),
     }
 }
 
@@ -96,7 +97,7 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
 pub const fn is_built(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Ping | Kind::Dns | Kind::Traceroute | Kind::Ntp | Kind::Tls
+        Kind::Ping | Kind::Dns | Kind::Traceroute | Kind::Tls | Kind::Http | Kind::Ntp
     )
 }
 
@@ -179,7 +180,7 @@ impl Recorder {
             Kind::Ntp => Ok(Self(Box::new(ntp::Recording::default()))),
             Kind::Dns => Ok(Self(Box::new(dns::Recording::default()))),
             Kind::Tls => Ok(Self(Box::new(tls::Recording::default()))),
-            other => Err(ReplayError::NotBuilt(other)),
+            Kind::Http => Ok(Self(Box::new(http::Recording::default()))),
         }
     }
 

@@ -254,7 +254,10 @@ impl<'a> World<'a> {
             }
             Output::Write { on, bytes } => self.door(*on).written.clone_from(bytes),
             Output::Read { max, .. } => assert!(*max <= 1 << 20, "{max} octets at once"),
-            Output::Resolve { .. } | Output::Resolvers { .. } | Output::Await { .. } => {}
+            Output::Resolve { .. }
+            | Output::Resolvers { .. }
+            | Output::ReadFile { .. }
+            | Output::Await { .. } => {}
             Output::Close { on } => {
                 let on = *on;
                 self.doors.remove(&on);
@@ -375,6 +378,10 @@ impl<'a> World<'a> {
                 let count = bytes.byte() % 4;
                 Input::Resolvers((0..count).map(|_| bytes.of(&names).to_owned()).collect())
             }
+            Output::ReadFile { max, .. } => {
+                let count = usize::from(bytes.byte()).min(max);
+                Input::File(Some(bytes.take(count).to_vec()))
+            }
             Output::Open { on, socket } => {
                 let (local, ident) = (local(socket.to), bytes.word());
                 self.door(on).local = Some(local);
@@ -417,6 +424,7 @@ impl<'a> World<'a> {
                 Input::Resolved(Err(bytes.of(&causes)))
             }
             Output::Resolvers { .. } => Input::Resolvers(Vec::new()),
+            Output::ReadFile { .. } => Input::File(None),
             Output::Read { on, .. } | Output::Await { on } => Input::Ended {
                 on,
                 errno: bytes.of(&[None, Some(104)]),
@@ -465,6 +473,8 @@ fn most_packets(spec: &Spec) -> usize {
         Options::Dns(options) => (options.retry as usize + 1) * 3,
         // Up to three addresses, and a second hello to the one that connects.
         Options::Tls(_) => 4,
+        // Up to three addresses.
+        Options::Http(_) => 3,
     }
 }
 
