@@ -9,7 +9,12 @@
 //! finished runs back, full session events hold the controller's commands back, and a watcher that lags misses
 //! what it did not take.
 
+mod commands;
 mod memory;
+mod pulse;
+mod runs;
+mod standing;
+mod start;
 mod status;
 mod storage;
 mod tables;
@@ -19,8 +24,7 @@ pub use storage::Stored;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    io,
     path::PathBuf,
     sync::{
         Arc,
@@ -36,37 +40,27 @@ use tokio::{
 };
 
 use crate::{
-    clock::Clock,
-    config::{Config, Server},
-    key::{HostKey, HostKeyError, KeyError, ProbeKey},
-    measurement::{
-        Carry, Outcome, Rules, Run, Version,
-        machine::{Family, ResolveError},
-    },
-    net::{self, Net},
-    report::{
-        self,
-        lines::{NotRun, Runner},
-    },
-    result::Document,
-    schedule::{self, JobId, Limits, OneShot, Schedule},
-    session::{
-        self, RegistrationServer, ServerList, SessionEvent,
-        interpreter::{Change, Interpreter},
-    },
+    clock::{Clock, Tick},
+    config::Config,
+    key::{HostKeyError, KeyError},
+    measurement::{Rules, Version},
+    net::Net,
+    observe::notify::Notify,
+    report,
+    schedule::{self, OneShot, Schedule},
+    session::{SessionEvent, interpreter::Change},
     spool,
-    upload::{Own, Queue},
+    upload::Queue,
 };
 use memory::Memory;
-use storage::{Message, Storage};
-use tables::{MAIN, MEASUREMENTS, OneOffTask, Refused};
+use pulse::Pulse;
+use runs::Finished;
+use storage::Message;
 
-/// Results that may wait for the storage task; runs that finish while it is full wait.
-const INBOX: usize = 256;
-/// Session events that may wait for the main loop; the controller's commands wait while it is full.
-const SESSION_EVENTS: usize = 64;
 /// How often the probe looks after itself: addresses, starts (`controller-protocol` section 2.6).
 const PASS: Duration = Duration::from_secs(180);
+/// How often the service manager hears from us where it set no watchdog, until it heard that we are ready.
+const BEAT: Duration = Duration::from_secs(10);
 /// How long stopping may take altogether; systemd and container engines are promised five seconds.
 const STOPPING: Duration = Duration::from_secs(4);
 
@@ -82,6 +76,15 @@ pub enum Event {
     },
     /// Progress or trouble with the controller.
     Session(SessionEvent),
+}
+
+/// What surrounds the agent: whoever watches it, and the service manager.
+#[derive(Debug, Default)]
+pub struct Outside {
+    /// Is told what happens.
+    pub watcher: Option<mpsc::Sender<Event>>,
+    /// Is told that the agent works.
+    pub notify: Notify,
 }
 
 /// Why the agent cannot run.
@@ -108,7 +111,7 @@ pub enum AgentError {
 /// # Errors
 /// The first value that cannot be used.
 pub fn check(config: &Config) -> Result<(), AgentError> {
-    servers(&config.registration.servers).map(|_| ())
+    start::servers(&config.registration.servers).map(|_| ())
 }
 
 /// Runs the agent until `stop` completes; then flushes and ends within five seconds.
@@ -120,9 +123,9 @@ pub async fn run(
     clock: Clock,
     seed: u64,
     stop: impl Future<Output = ()>,
-    watcher: Option<mpsc::Sender<Event>>,
+    outside: Outside,
 ) -> Result<(), AgentError> {
-    let mut agent = Agent::start(config, clock, seed, watcher)?;
+    let mut agent = Agent::start(config, clock, seed, outside)?;
     let mut stop = std::pin::pin!(stop);
     agent.serve(stop.as_mut()).await;
     agent.finish().await;
@@ -149,150 +152,20 @@ struct Agent {
     session_events: mpsc::Receiver<SessionEvent>,
     session_task: tokio::task::JoinHandle<()>,
     stopping: watch::Sender<bool>,
-    watcher: Option<mpsc::Sender<Event>>,
+    outside: Outside,
+    pulse: Pulse,
+    is_ready: bool,
+    next_beat: Option<Tick>,
     next_pass: tokio::time::Instant,
 }
 
-/// A run that ended.
-struct Finished {
-    id: JobId,
-    carry: Carry,
-}
-
 impl Agent {
-    fn start(
-        config: &Config,
-        clock: Clock,
-        seed: u64,
-        watcher: Option<mpsc::Sender<Event>>,
-    ) -> Result<Self, AgentError> {
-        let servers = servers(&config.registration.servers)?;
-        let unusable = |error| AgentError::DataDir(config.data_dir.clone(), error);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.data_dir)
-            .map_err(unusable)?;
-        let memory = Memory::open(config.data_dir.join("crontabs")).map_err(unusable)?;
-        let key_file = config.key_file();
-        let made = !key_file.exists();
-        let hostname = report::system::node_name();
-        let key = ProbeKey::load_or_create(&key_file, &hostname)?;
-        introduce(&key, made, watcher.as_ref());
-
-        let version = Version {
-            firmware: i64::from(config.measurement.firmware),
-            measurement: config.measurement.version.clone(),
-        };
-        let net = Net::open(
-            net::Config {
-                allow_any_address: config.measurement.allow_any_address,
-                ..net::Config::new(seed ^ 1)
-            },
-            clock,
-        );
-        let status = Arc::new(Status::new(config, version.clone(), clock, net.clone()));
-        let (tunnel_end, tunnel) = session::ssh::tunnel();
-        let (storage, _stored) = Storage::open(
-            &config.data_dir.join("spool"),
-            spool::Limits {
-                budget: config.spool.max_bytes,
-                sync_after: config.spool.sync_interval,
-                ..spool::Limits::default()
-            },
-            Own {
-                interval: config.upload.interval,
-                ..Own::default()
-            },
-            config.dialect,
-            seed ^ 2,
-            clock,
-            tunnel,
-            Arc::clone(&status),
-        )?;
-
-        let (stopping, shutdown) = watch::channel(false);
-        let (storage_inbox, inbox) = mpsc::channel(INBOX);
-        let (events, session_events) = mpsc::channel(SESSION_EVENTS);
-        let session_task = tokio::spawn(session::ssh::run(
-            session::ssh::Config {
-                servers,
-                firmware: config.measurement.firmware,
-                sub_arch: report::system::sub_arch(),
-                hostname,
-                reboot_count: memory.count_start(),
-                state_file: config.data_dir.join("session.json"),
-            },
-            clock,
-            seed ^ 3,
-            key,
-            resolve_through(net.clone()),
-            Interpreter::new(config.dialect),
-            events,
-            tunnel_end,
-            shutdown,
-        ));
-        let tables = memory.tables();
-        let mut agent = Self {
-            clock,
-            rules: Rules {
-                dialect: config.dialect,
-                spool: config.data_dir.clone(),
-                unsafe_paths: false,
-            },
-            version,
-            net,
-            schedule: Schedule::new(
-                seed ^ 4,
-                Limits {
-                    periodic: config.measurement.periodic_at_once,
-                    one_off: config.measurement.one_offs_at_once,
-                    ..Limits::default()
-                },
-            ),
-            runs: JoinSet::new(),
-            one_offs_running: Arc::default(),
-            one_shots: BTreeSet::new(),
-            ran: memory.ran(),
-            memory,
-            tables,
-            status,
-            storage: storage_inbox,
-            storage_task: tokio::spawn(storage.run(inbox)),
-            session_events,
-            session_task,
-            stopping,
-            watcher,
-            next_pass: clock.instant(clock.tick()).into(),
-        };
-        agent.resume();
-        Ok(agent)
-    }
-
-    /// Takes up the tables of an earlier life: measurements go on without any controller.
-    fn resume(&mut self) {
-        for shot in self.ran.clone() {
-            self.decide(schedule::Input::AlreadyRan(shot));
-        }
-        for name in [MAIN, MEASUREMENTS] {
-            if self.tables.contains_key(name) {
-                self.apply(name);
-            }
-        }
-    }
-
     async fn serve(&mut self, mut stop: std::pin::Pin<&mut impl Future<Output = ()>>) {
         loop {
             let due = self.schedule.deadline();
-            let due = async {
-                match due {
-                    Some(tick) => sleep_until(self.clock.instant(tick).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 () = &mut stop => return,
-                () = due => self.decide(schedule::Input::Deadline),
+                () = at(self.clock, due) => self.decide(schedule::Input::Deadline),
                 Some(finished) = self.runs.join_next() => self.finished(finished),
                 event = self.session_events.recv() => match event {
                     Some(event) => self.heard(event).await,
@@ -300,6 +173,8 @@ impl Agent {
                     None => return,
                 },
                 () = sleep_until(self.next_pass) => self.pass().await,
+                () = at(self.clock, self.next_beat) => self.beat(),
+                () = self.pulse.answered(), if !self.is_ready => self.get_ready().await,
             }
         }
     }
@@ -314,9 +189,11 @@ impl Agent {
             session_events,
             stopping,
             clock,
+            outside,
             ..
         } = self;
         tracing::info!("stopping");
+        outside.notify.stopping();
         let _ = stopping.send(true);
         drop(session_events);
         runs.abort_all();
@@ -333,11 +210,14 @@ impl Agent {
     }
 
     async fn heard(&mut self, event: SessionEvent) {
-        if let Some(watcher) = &self.watcher {
+        if let Some(watcher) = &self.outside.watcher {
             // A watcher that lags misses events; it never holds the agent back.
             let _ = watcher.try_send(Event::Session(event.clone()));
         }
         log(&event);
+        if let Some(words) = self.status.hear(&event) {
+            self.outside.notify.status(&words);
+        }
         match event {
             SessionEvent::Change(change) => self.change(change).await,
             SessionEvent::Registered { probe_id } => {
@@ -356,207 +236,38 @@ impl Agent {
         }
     }
 
-    async fn change(&mut self, change: Change) {
-        match change {
-            Change::Table { name, lines } => {
-                self.replace_table(name, lines).await;
-            }
-            Change::Add { line } => {
-                let mut lines = self.tables.get(MEASUREMENTS).cloned().unwrap_or_default();
-                lines.push(line);
-                self.replace_table(MEASUREMENTS.to_owned(), lines).await;
-            }
-            Change::OneOff { command } => match tables::read_one_off(&command, &self.rules) {
-                Ok(OneOffTask::Run(job)) => self.decide(schedule::Input::Add(job)),
-                Ok(OneOffTask::Post) => self.tell(Message::PostOneOffs).await,
-                Ok(OneOffTask::Nothing) => {}
-                Err(refused) => self.refuse_one_off(refused).await,
-            },
-            Change::Json { words } => {
-                match tables::one_off_job(&words, &words.join(" "), &self.rules) {
-                    Ok(job) => self.decide(schedule::Input::Add(job)),
-                    Err(refused) => self.refuse_one_off(refused).await,
-                }
-            }
-        }
-    }
-
-    async fn replace_table(&mut self, name: String, lines: Vec<String>) {
-        if let Err(error) = self.memory.keep_table(&name, &lines) {
-            tracing::warn!(table = name, %error, "the table works but will be lost in a restart");
-        }
-        // Others than these two are kept on disk only: nothing reads them.
-        if name != MAIN && name != MEASUREMENTS {
-            return;
-        }
-        self.tables.insert(name.clone(), lines);
-        for refused in self.apply(&name) {
-            tracing::info!(
-                command = refused.command,
-                why = refused.why,
-                "command refused"
-            );
-            let line = self.report(Runner::Periodic, &refused);
-            self.keep(Queue::Periodic, line).await;
-        }
-        let duties = tables::duties(&self.tables);
-        self.tell(Message::Duties(duties)).await;
-    }
-
-    /// Puts a table into force; returns the commands that it cannot run.
-    fn apply(&mut self, name: &str) -> Vec<Refused> {
-        if name != MEASUREMENTS {
-            return Vec::new();
-        }
-        let lines = self.tables.get(name).map_or(&[][..], Vec::as_slice);
-        let table = tables::read_measurements(lines, &self.rules);
-        for skipped in &table.skipped {
-            tracing::info!(line = skipped.text, why = %skipped.error, "line skipped");
-        }
-        self.one_shots = tables::one_shots(&table.jobs).collect();
-        // What is no longer in the table need not be remembered.
-        self.ran = &self.ran & &self.one_shots;
-        self.remember_ran();
-        self.decide(schedule::Input::Replace {
-            table: MEASUREMENTS.to_owned(),
-            jobs: table.jobs,
+    /// The service manager is told that we work only if the storage answered since the last time: a main loop or a
+    /// disk that stands still is told by silence.
+    fn beat(&mut self) {
+        self.next_beat = self.outside.notify.is_heard().then(|| {
+            let third = self.outside.notify.watchdog().map(|limit| limit / 3);
+            self.clock.tick() + third.unwrap_or(BEAT).min(BEAT)
         });
-        table.refused
-    }
-
-    /// A one-shot that ran is not run again when its table is resent, nor after a restart.
-    fn note_one_shot(&mut self, text: &str) {
-        let shots = self
-            .one_shots
-            .iter()
-            .filter(|shot| shot.text == text)
-            .cloned();
-        let before = self.ran.len();
-        self.ran.extend(shots);
-        if self.ran.len() > before {
-            self.remember_ran();
+        if self.pulse.beat() {
+            self.outside.notify.alive();
+        }
+        if self.is_ready && self.outside.notify.watchdog().is_none() {
+            self.next_beat = None;
         }
     }
 
-    fn remember_ran(&self) {
-        if let Err(error) = self.memory.keep_ran(&self.ran) {
-            tracing::warn!(%error, "one-shots may run again after a restart");
-        }
-    }
-
-    fn finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
-        match finished {
-            Ok(Finished { id, carry }) => self.decide(schedule::Input::Finished { id, carry }),
-            // A bug of ours: half a dead agent is worse than a restart, and the spool makes a restart cheap.
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+    /// Ready is who can do the work: the storage answers, and the data directory takes what must outlive us. Whether a
+    /// controller is there is told in words, for that is not ours to bring about.
+    async fn get_ready(&mut self) {
+        let status = Arc::clone(&self.status);
+        let writable = tokio::task::spawn_blocking(move || status.try_data_dir()).await;
+        match writable {
+            Ok(Ok(())) => {
+                self.is_ready = true;
+                self.outside.notify.ready();
+                tracing::debug!("ready");
+            }
+            Ok(Err(error)) => self
+                .outside
+                .notify
+                .status(&format!("the data directory cannot be written: {error}")),
             Err(_) => {}
         }
-    }
-
-    /// Tells the schedule and does what it says.
-    fn decide(&mut self, input: schedule::Input) {
-        let mut now = self.clock.now(self.status.last_sync());
-        for output in self.schedule.handle(&mut now, input) {
-            match output {
-                schedule::Output::Launch {
-                    id,
-                    spec,
-                    text,
-                    carry,
-                    seed,
-                    late,
-                    one_off,
-                    ..
-                } => {
-                    if !one_off {
-                        self.note_one_shot(&text);
-                    }
-                    tracing::debug!(job = id.0, kind = %spec.kind(), target = spec.target(), ?late, "run");
-                    self.launch(id, &spec, carry, seed, one_off);
-                }
-                schedule::Output::Skipped { spec, why, .. } => {
-                    tracing::debug!(kind = %spec.kind(), target = spec.target(), ?why, "run skipped");
-                    if let Some(line) = self.status.skipped(&spec, why) {
-                        self.keep_later(Queue::Periodic, line);
-                    }
-                }
-                schedule::Output::Inconsistent { text, step, .. } => {
-                    tracing::warn!(command = %text, ?step, "the clock was set: run skipped and planned anew");
-                    let why = NotRun::Inconsistent {
-                        now: step.now,
-                        planned: step.planned,
-                        wait: step.wait,
-                        cycle: step.cycle,
-                        generated: step.generated,
-                    };
-                    let line = self.status.not_run(Runner::Periodic, why, &text);
-                    self.keep_later(Queue::Periodic, line);
-                }
-            }
-        }
-    }
-
-    /// The line that tells the controller of a refused command.
-    fn report(&self, runner: Runner, refused: &Refused) -> String {
-        let reason = refused.reason.map(|reason| reason.to_string());
-        let why = reason.as_deref().map_or(NotRun::Options, NotRun::Line);
-        self.status.not_run(runner, why, &refused.command)
-    }
-
-    fn launch(
-        &mut self,
-        id: JobId,
-        spec: &crate::measurement::Spec,
-        carry: Carry,
-        seed: u64,
-        one_off: bool,
-    ) {
-        let machine = spec.start(
-            Run {
-                seed,
-                probe_id: self.status.probe_id(),
-                replay: false,
-            },
-            carry,
-        );
-        let (net, storage) = (self.net.clone(), self.storage.clone());
-        let (head, dialect) = (spec.head(&self.version), self.rules.dialect);
-        let running = Arc::clone(&self.one_offs_running);
-        if one_off {
-            running.fetch_add(1, Ordering::Relaxed);
-        }
-        self.runs.spawn(async move {
-            let Outcome { bodies, carry, .. } = net.run(machine, |_| {}).await;
-            let lines: String = bodies
-                .into_iter()
-                .map(|body| {
-                    Document {
-                        head: head.clone(),
-                        body,
-                    }
-                    .line(dialect)
-                })
-                .collect();
-            let idle = one_off && running.fetch_sub(1, Ordering::Relaxed) == 1;
-            let queue = if one_off {
-                Queue::OneOff
-            } else {
-                Queue::Periodic
-            };
-            // Only a stopping agent has no storage any more.
-            let _ = storage.send(Message::Keep { queue, lines, idle }).await;
-            Finished { id, carry }
-        });
-    }
-
-    async fn refuse_one_off(&mut self, refused: Refused) {
-        tracing::info!(
-            command = refused.command,
-            why = refused.why,
-            "one-off refused"
-        );
-        let line = self.report(Runner::OneOff, &refused);
-        self.keep(Queue::OneOff, line).await;
     }
 
     /// What the probe does every three minutes.
@@ -597,6 +308,14 @@ impl Agent {
     }
 }
 
+/// Completes at this tick; never without one.
+async fn at(clock: Clock, tick: Option<Tick>) {
+    match tick {
+        Some(tick) => sleep_until(clock.instant(tick).into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What an operator would notice is said at INFO, what wants doing something about at WARN.
 fn log(event: &SessionEvent) {
     match event {
@@ -612,57 +331,4 @@ fn log(event: &SessionEvent) {
         | SessionEvent::KickedOut => tracing::warn!("{event}"),
         _ => tracing::debug!("{event}"),
     }
-}
-
-/// The line to register, plainly and once, where the user will see it.
-fn introduce(key: &ProbeKey, made: bool, watcher: Option<&mpsc::Sender<Event>>) {
-    let line = key.public_line();
-    if made {
-        tracing::info!(key = %key.path().display(), "made the probe's key; register this line: {line}");
-    } else {
-        tracing::info!(key = %key.path().display(), fingerprint = %key.fingerprint(), "the probe's key");
-    }
-    if let Some(watcher) = watcher {
-        let _ = watcher.try_send(Event::Key { line, made });
-    }
-}
-
-/// The configured registration servers with their keys, or the production servers.
-fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentError> {
-    if configured.is_empty() {
-        return Ok(ServerList::Prod.servers());
-    }
-    configured
-        .iter()
-        .map(|server| {
-            let host_key = match &server.host_key {
-                Some(line) => Some(
-                    line.parse::<HostKey>()
-                        .map_err(|error| AgentError::HostKey(server.host.clone(), error))?,
-                ),
-                None => session::servers::known_key(&server.host),
-            };
-            Ok(RegistrationServer {
-                host: server.host.clone(),
-                port: server.port,
-                host_key,
-            })
-        })
-        .collect()
-}
-
-/// The session's names go through the same resolver as everything else.
-fn resolve_through(net: Net) -> session::ssh::Resolve {
-    Arc::new(move |host: String, port: u16| {
-        let net = net.clone();
-        Box::pin(async move {
-            let addresses = net.lookup(&host, Family::Both).await?;
-            Ok::<_, ResolveError>(
-                addresses
-                    .into_iter()
-                    .map(|address| (address, port).into())
-                    .collect(),
-            )
-        })
-    })
 }

@@ -7,17 +7,20 @@ use std::{
     time::Duration,
 };
 
+use super::standing;
 use crate::{
     clock::{Clock, Now, UnixTime, lts},
     config::Config,
     dialect::Dialect,
     measurement::{Kind, Spec, Version},
     net::Net,
+    observe::status::Session,
     report::{
         lines::{self, Busy, NotRun, Runner, Stamp, Uptime},
         system,
     },
     schedule::Skip,
+    session::SessionEvent,
 };
 
 /// A report of addresses that did not change is repeated after this long (`controller-protocol` section 9).
@@ -39,6 +42,7 @@ struct Known {
     probe_id: Option<u32>,
     last_sync: Option<UnixTime>,
     addresses: Option<(String, UnixTime)>,
+    session: Session,
 }
 
 impl Status {
@@ -76,6 +80,25 @@ impl Status {
 
     pub(super) fn set_probe_id(&self, probe_id: Option<u32>) {
         self.known().probe_id = probe_id;
+    }
+
+    /// Takes an event of the session; how it stands in words, if that changed.
+    pub(super) fn hear(&self, event: &SessionEvent) -> Option<String> {
+        let now = self.clock.unix();
+        let mut known = self.known();
+        standing::hear(&mut known.session, event, now).then(|| {
+            let Session { words, advice, .. } = &known.session;
+            advice
+                .as_ref()
+                .map_or_else(|| words.clone(), |advice| format!("{words}; {advice}"))
+        })
+    }
+
+    /// Whether the data directory takes files. Touches the disk: may block.
+    pub(super) fn try_data_dir(&self) -> std::io::Result<()> {
+        let file = self.data_dir.join(".writable");
+        fs::write(&file, b"")?;
+        fs::remove_file(&file)
     }
 
     /// A controller confirmed the wall clock; `lts` counts from here, across restarts too.

@@ -16,7 +16,7 @@ use tokio::{
     time::sleep_until,
 };
 
-use super::status::Status;
+use super::{pulse::Heart, status::Status};
 use crate::{
     clock::{Clock, UnixTime},
     dialect::Dialect,
@@ -118,7 +118,7 @@ impl Storage {
     }
 
     /// Serves until the inbox is closed, then flushes.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut heart: Heart) {
         let mut tunnel = self.tunnel.clone();
         loop {
             let deadline = self.deadline();
@@ -140,8 +140,10 @@ impl Storage {
                 }
                 connected = tunnel.changed() => self.decide(Input::Tunnel(connected)).await,
                 () = wake => self.wake().await,
+                () = heart.asked() => {}
             }
             self.publish();
+            heart.answer();
         }
         // A post under way is not waited for: its segment stays and goes again next time.
         self.posts.abort_all();

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::{Exit, Failure, Outcome, RunArgs, interrupted, print, runtime, seed};
-use crate::{agent, clock::Clock, config::Config};
+use crate::{agent, clock::Clock, config::Config, observe::notify::Notify};
 
 pub(super) fn main(args: &RunArgs) -> Outcome {
     let config = configuration(args)?;
@@ -16,7 +16,11 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
     let clock = Clock::start();
     runtime()?.block_on(async {
         let stop = interrupted().context("cannot listen for signals")?;
-        agent::run(&config, clock, seed(), stop, None)
+        let outside = agent::Outside {
+            notify: Notify::from_environment(),
+            ..agent::Outside::default()
+        };
+        agent::run(&config, clock, seed(), stop, outside)
             .await
             .map_err(|error| Failure::new(Exit::OsError, error))
     })?;

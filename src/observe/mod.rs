@@ -1,3 +1,5 @@
-//! What operators see: the log, and later metrics, the status socket and readiness.
+//! What operators see: the log, what was worth an alert lately, the status document, readiness.
 
 pub mod log;
+pub mod notify;
+pub mod status;

@@ -131,6 +131,11 @@ impl Lab {
         self.config.registration.listen
     }
 
+    /// Where probes register, with the key to pin: `HOST:PORT=KEY`.
+    pub(crate) fn server(&self) -> String {
+        format!("{}={}", self.registration(), self.host_key)
+    }
+
     /// Waits for an event that has not been waited for yet.
     pub(crate) async fn wait(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
         if let Some(at) = self.seen.iter().position(&wanted) {

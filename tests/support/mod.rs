@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod lab;
+pub(crate) mod service;
 
 use std::process::{Command, Output};
 

@@ -121,7 +121,11 @@ async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
         let stop = async {
             let _ = agent_stopped.await;
         };
-        agent::run(&config, clock, seed(), stop, Some(watcher)).await
+        let outside = agent::Outside {
+            watcher: Some(watcher),
+            ..agent::Outside::default()
+        };
+        agent::run(&config, clock, seed(), stop, outside).await
     });
 
     let mut table = interval_at(

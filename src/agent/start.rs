@@ -1,0 +1,216 @@
+//! How the agent is put together, and what is asked of the configuration for that.
+
+use std::{collections::BTreeSet, fs, os::unix::fs::DirBuilderExt as _, sync::Arc};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    Agent, AgentError, Event, Outside, Status,
+    memory::Memory,
+    pulse::pulse,
+    storage::Storage,
+    tables::{MAIN, MEASUREMENTS},
+};
+use crate::{
+    clock::Clock,
+    config::{Config, Server},
+    key::{HostKey, ProbeKey},
+    measurement::{
+        Rules, Version,
+        machine::{Family, ResolveError},
+    },
+    net::{self, Net},
+    report,
+    schedule::{self, Limits, Schedule},
+    session::{self, RegistrationServer, ServerList, interpreter::Interpreter},
+    spool,
+    upload::Own,
+};
+
+/// Results that may wait for the storage task; runs that finish while it is full wait.
+const INBOX: usize = 256;
+/// Session events that may wait for the main loop; the controller's commands wait while it is full.
+const SESSION_EVENTS: usize = 64;
+
+impl Agent {
+    pub(super) fn start(
+        config: &Config,
+        clock: Clock,
+        seed: u64,
+        outside: Outside,
+    ) -> Result<Self, AgentError> {
+        let servers = servers(&config.registration.servers)?;
+        let unusable = |error| AgentError::DataDir(config.data_dir.clone(), error);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data_dir)
+            .map_err(unusable)?;
+        let memory = Memory::open(config.data_dir.join("crontabs")).map_err(unusable)?;
+        let key_file = config.key_file();
+        let made = !key_file.exists();
+        let hostname = report::system::node_name();
+        let key = ProbeKey::load_or_create(&key_file, &hostname)?;
+        introduce(&key, made, outside.watcher.as_ref());
+
+        let version = Version {
+            firmware: i64::from(config.measurement.firmware),
+            measurement: config.measurement.version.clone(),
+        };
+        let net = Net::open(
+            net::Config {
+                allow_any_address: config.measurement.allow_any_address,
+                ..net::Config::new(seed ^ 1)
+            },
+            clock,
+        );
+        let status = Arc::new(Status::new(config, version.clone(), clock, net.clone()));
+        let (tunnel_end, tunnel) = session::ssh::tunnel();
+        let (pulse, heart) = pulse();
+        let (storage, _stored) = Storage::open(
+            &config.data_dir.join("spool"),
+            spool::Limits {
+                budget: config.spool.max_bytes,
+                sync_after: config.spool.sync_interval,
+                ..spool::Limits::default()
+            },
+            Own {
+                interval: config.upload.interval,
+                ..Own::default()
+            },
+            config.dialect,
+            seed ^ 2,
+            clock,
+            tunnel,
+            Arc::clone(&status),
+        )?;
+
+        let (stopping, shutdown) = watch::channel(false);
+        let (storage_inbox, inbox) = mpsc::channel(INBOX);
+        let (events, session_events) = mpsc::channel(SESSION_EVENTS);
+        let session_task = tokio::spawn(session::ssh::run(
+            session::ssh::Config {
+                servers,
+                firmware: config.measurement.firmware,
+                sub_arch: report::system::sub_arch(),
+                hostname,
+                reboot_count: memory.count_start(),
+                state_file: config.data_dir.join("session.json"),
+            },
+            clock,
+            seed ^ 3,
+            key,
+            resolve_through(net.clone()),
+            Interpreter::new(config.dialect),
+            events,
+            tunnel_end,
+            shutdown,
+        ));
+        let tables = memory.tables();
+        let mut agent = Self {
+            clock,
+            rules: Rules {
+                dialect: config.dialect,
+                spool: config.data_dir.clone(),
+                unsafe_paths: false,
+            },
+            version,
+            net,
+            schedule: Schedule::new(
+                seed ^ 4,
+                Limits {
+                    periodic: config.measurement.periodic_at_once,
+                    one_off: config.measurement.one_offs_at_once,
+                    ..Limits::default()
+                },
+            ),
+            runs: JoinSet::new(),
+            one_offs_running: Arc::default(),
+            one_shots: BTreeSet::new(),
+            ran: memory.ran(),
+            memory,
+            tables,
+            status,
+            storage: storage_inbox,
+            storage_task: tokio::spawn(storage.run(inbox, heart)),
+            session_events,
+            session_task,
+            stopping,
+            outside,
+            pulse,
+            is_ready: false,
+            next_beat: Some(clock.tick()),
+            next_pass: clock.instant(clock.tick()).into(),
+        };
+        agent.resume();
+        Ok(agent)
+    }
+
+    /// Takes up the tables of an earlier life: measurements go on without any controller.
+    fn resume(&mut self) {
+        for shot in self.ran.clone() {
+            self.decide(schedule::Input::AlreadyRan(shot));
+        }
+        for name in [MAIN, MEASUREMENTS] {
+            if self.tables.contains_key(name) {
+                self.apply(name);
+            }
+        }
+    }
+}
+
+/// The line to register, plainly and once, where the user will see it.
+fn introduce(key: &ProbeKey, made: bool, watcher: Option<&mpsc::Sender<Event>>) {
+    let line = key.public_line();
+    if made {
+        tracing::info!(key = %key.path().display(), "made the probe's key; register this line: {line}");
+    } else {
+        tracing::info!(key = %key.path().display(), fingerprint = %key.fingerprint(), "the probe's key");
+    }
+    if let Some(watcher) = watcher {
+        let _ = watcher.try_send(Event::Key { line, made });
+    }
+}
+
+/// The configured registration servers with their keys, or the production servers.
+pub(super) fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentError> {
+    if configured.is_empty() {
+        return Ok(ServerList::Prod.servers());
+    }
+    configured
+        .iter()
+        .map(|server| {
+            let host_key = match &server.host_key {
+                Some(line) => Some(
+                    line.parse::<HostKey>()
+                        .map_err(|error| AgentError::HostKey(server.host.clone(), error))?,
+                ),
+                None => session::servers::known_key(&server.host),
+            };
+            Ok(RegistrationServer {
+                host: server.host.clone(),
+                port: server.port,
+                host_key,
+            })
+        })
+        .collect()
+}
+
+/// The session's names go through the same resolver as everything else.
+fn resolve_through(net: Net) -> session::ssh::Resolve {
+    Arc::new(move |host: String, port: u16| {
+        let net = net.clone();
+        Box::pin(async move {
+            let addresses = net.lookup(&host, Family::Both).await?;
+            Ok::<_, ResolveError>(
+                addresses
+                    .into_iter()
+                    .map(|address| (address, port).into())
+                    .collect(),
+            )
+        })
+    })
+}
