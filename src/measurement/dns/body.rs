@@ -1,4 +1,4 @@
-//! The result of `evtdig`: what came of each attempt that counted. How it is written stands in [`super::lines`].
+//! The result of `evtdig`: what came of each attempt that counted. How it is written stands in `lines`.
 
 use super::{lines, statistics::Counts};
 use crate::{dialect::Dialect, measurement::Head};

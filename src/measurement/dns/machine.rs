@@ -1,5 +1,5 @@
 //! One run of `evtdig`: attempts, repeats, and one server of the resolver file after the other
-//! (`dns-measurement` 5.5, 6.1). What happens within an attempt stands in [`super::udp`] and [`super::stream`].
+//! (`dns-measurement` 5.5, 6.1). What happens within an attempt stands in `udp` and `stream`.
 //!
 //! Nothing is carried from one attempt into the report of the next; only cookies are (`README.md`, sane form).
 

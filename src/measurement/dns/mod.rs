@@ -1,8 +1,8 @@
 //! `evtdig`: one DNS question to a server, or to each server of the resolver file (`dns-measurement`).
 //!
-//! A run is a series of attempts: [`machine`] resolves the server, repeats and goes through the resolvers;
-//! [`udp`] and [`stream`] hold one attempt each, [`doh`] what HTTP/2 adds to a stream. [`query`] builds what is
-//! asked, [`body`] and [`lines`] write what came of it.
+//! A run is a series of attempts: `machine` resolves the server, repeats and goes through the resolvers; `udp` and
+//! `stream` hold one attempt each, `doh` what HTTP/2 adds to a stream. `query` builds what is asked, `body` and
+//! `lines` write what came of it.
 
 mod body;
 mod doh;
@@ -13,6 +13,7 @@ mod query;
 mod statistics;
 mod stream;
 mod udp;
+mod words;
 
 #[cfg(test)]
 mod tests;

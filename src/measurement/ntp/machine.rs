@@ -57,9 +57,18 @@ enum Stage {
 struct Request {
     /// The transmit timestamp in the packet.
     transmit: Timestamp,
+    /// When it was handed over.
+    sent: Moment,
     /// When the kernel says that it left.
-    stamped: Option<Timestamp>,
+    stamped: Option<Moment>,
     fate: Fate,
+}
+
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    tick: Tick,
+    unix: UnixTime,
 }
 
 #[derive(Clone, Debug)]
@@ -67,10 +76,7 @@ enum Fate {
     Waiting,
     Lost,
     Failed(String),
-    Answered {
-        packet: ntp::Ntp,
-        arrival: Timestamp,
-    },
+    Answered { packet: ntp::Ntp, arrival: Moment },
 }
 
 /// The one socket of a run.
@@ -167,6 +173,7 @@ impl Ntp {
         }
         self.requests.push(Request {
             transmit,
+            sent: Moment::of(now),
             stamped: None,
             fate: Fate::Waiting,
         });
@@ -221,7 +228,7 @@ impl Ntp {
             return Vec::new();
         };
         self.server.get_or_insert(packet);
-        let arrival = Timestamp::from_unix_nanos(now.unix().nanos());
+        let arrival = Moment::of(now);
         let mut outputs = self.settle(number, Fate::Answered { packet, arrival });
         if number == self.requests.len() {
             outputs.extend(self.ask(now));
@@ -325,6 +332,34 @@ impl Ntp {
     }
 }
 
+impl Moment {
+    /// When something happened. In a replay the ticks count nothing here, and none is taken.
+    const fn of(now: &Now) -> Self {
+        Self {
+            tick: now.peek(),
+            unix: now.unix(),
+        }
+    }
+
+    /// This moment by the wall clock as it was at `before`: if that clock was set meanwhile, by the other one.
+    fn by_clock_of(self, before: Self) -> Timestamp {
+        /// No clock that is only slewed gains or loses so much within a request.
+        const STEP: i128 = 1_000_000;
+        let ticked = nanos(self.tick) - nanos(before.tick);
+        let went = self.unix.nanos() - before.unix.nanos();
+        let elapsed = if (went - ticked).abs() > STEP {
+            ticked
+        } else {
+            went
+        };
+        Timestamp::from_unix_nanos(before.unix.nanos() + elapsed)
+    }
+}
+
+fn nanos(tick: Tick) -> i128 {
+    i128::try_from(tick.0.as_nanos()).unwrap_or(i128::MAX)
+}
+
 impl Request {
     /// What is told of it, if its fate is known.
     fn item(&self, replay: bool) -> Option<Item> {
@@ -333,17 +368,15 @@ impl Request {
             Fate::Lost => Item::Lost,
             Fate::Failed(why) => Item::Failed(why.clone()),
             Fate::Answered { packet, arrival } => {
-                let origin = self.stamped.unwrap_or(packet.origin);
-                let times = Times {
-                    origin,
-                    receive: packet.receive,
-                    transmit: packet.transmit,
-                    arrival: *arrival,
+                let times = if replay {
+                    Times::recorded(packet, *arrival)
+                } else {
+                    self.times(packet, *arrival)
                 };
                 Item::Reply(Reply {
                     packet: *packet,
-                    origin,
-                    arrival: *arrival,
+                    origin: times.origin,
+                    arrival: times.arrival,
                     rtt: if replay {
                         times.recorded_rtt()
                     } else {
@@ -353,6 +386,20 @@ impl Request {
                 })
             }
         })
+    }
+
+    /// The times of a live request: the kernel's time of sending unless it lies outside the time between, which
+    /// one has that was made by a clock that was set meanwhile.
+    fn times(&self, packet: &ntp::Ntp, arrival: Moment) -> Times {
+        let stamped = self
+            .stamped
+            .filter(|stamped| (self.sent.tick..=arrival.tick).contains(&stamped.tick));
+        Times {
+            origin: stamped.map_or(packet.origin, |stamped| stamped.by_clock_of(self.sent)),
+            receive: packet.receive,
+            transmit: packet.transmit,
+            arrival: arrival.by_clock_of(self.sent),
+        }
     }
 }
 
@@ -365,6 +412,16 @@ struct Times {
 }
 
 impl Times {
+    /// Those of a recording.
+    fn recorded(packet: &ntp::Ntp, arrival: Moment) -> Self {
+        Self {
+            origin: packet.origin,
+            receive: packet.receive,
+            transmit: packet.transmit,
+            arrival: Timestamp::from_unix_nanos(arrival.unix.nanos()),
+        }
+    }
+
     /// (T4-T1) - (T3-T2), right also if one side crosses a second and the other does not.
     fn rtt(&self) -> f64 {
         f64::from(self.rtt_seconds().cast_signed()) + self.rtt_fraction()
@@ -429,7 +486,7 @@ impl Machine for Ntp {
             (Input::Stamped { tag, .. }, Stage::Asking) => {
                 let index = usize::try_from(tag).unwrap_or(0).wrapping_sub(1);
                 if let Some(request) = self.requests.get_mut(index) {
-                    request.stamped = Some(Timestamp::from_unix_nanos(now.unix().nanos()));
+                    request.stamped = Some(Moment::of(now));
                 }
                 Vec::new()
             }

@@ -31,6 +31,8 @@ struct Script {
     machine: Ntp,
     count: u8,
     millis: u64,
+    /// What the wall clock was set forward by, in seconds.
+    stepped: i128,
     target: IpAddr,
     socket: Option<Socket>,
     sent: Vec<Packet>,
@@ -59,6 +61,7 @@ impl Script {
             count: options.count,
             machine: Ntp::new(options, run),
             millis: 0,
+            stepped: 0,
             target: ip(target),
             socket: None,
             sent: Vec::new(),
@@ -88,7 +91,7 @@ impl Script {
     }
 
     fn tell(&mut self, input: Input) {
-        let unix = START * 1_000_000_000 + i128::from(self.millis) * 1_000_000;
+        let unix = (START + self.stepped) * 1_000_000_000 + i128::from(self.millis) * 1_000_000;
         let mut now = Now::new(
             Tick::from_millis(self.millis),
             UnixTime::from_nanos(unix),
@@ -518,6 +521,47 @@ fn the_kernels_times_count() {
     assert_eq!(
         run.items(),
         r#"[ { "origin-ts": 3908988800.019999981, "receive-ts": 3908988800.030000210, "transmit-ts": 3908988800.030000210, "final-ts": 3908988800.059999943, "rtt": 0.040000, "offset": -0.010000 } ]"#
+    );
+}
+
+#[test]
+fn a_clock_that_is_set_meanwhile_does_not_count() {
+    for stepped in [3600, -3600] {
+        let mut run = Script::asking("-c 1 198.51.100.7");
+        let request = run.request();
+        run.stepped = stepped;
+        run.millis = 5;
+        run.tell(Input::Stamped {
+            on: Handle(0),
+            tag: 1,
+        });
+        run.answer(&request, (30 * MS, 30 * MS), 60, |_| {});
+        let items = run.items();
+        assert!(
+            items.contains(
+                "\"final-ts\": 3908988800.059999943, \"rtt\": 0.055000, \"offset\": -0.002500"
+            ),
+            "{items}"
+        );
+    }
+}
+
+#[test]
+fn a_time_of_sending_that_cannot_be_is_not_used() {
+    let mut run = Script::asking("-c 2 198.51.100.7");
+    let request = run.request();
+    run.answer(&request, (20 * MS, 20 * MS), 60, |_| {});
+    run.millis = 90;
+    run.tell(Input::Stamped {
+        on: Handle(0),
+        tag: 1,
+    });
+    run.tell(Input::Stop);
+    assert!(
+        run.items()
+            .contains("\"rtt\": 0.060000, \"offset\": -0.010000"),
+        "{}",
+        run.items()
     );
 }
 

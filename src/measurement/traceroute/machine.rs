@@ -235,7 +235,9 @@ impl Traceroute {
     fn failed(&mut self, now: &mut Now, cause: &Failure) -> Vec<Output> {
         match &mut self.stage {
             Stage::Opening => self.open_failed(now, cause),
-            Stage::Probing(probing) if !is_tolerated(cause, probing.mark.target) => {
+            Stage::Probing(probing)
+                if !is_tolerated(cause, probing.mark.target, probing.route.hop()) =>
+            {
                 let item =
                     probing
                         .route
@@ -365,8 +367,9 @@ impl Machine for Traceroute {
     }
 }
 
-/// Failures of sending after which the probe times out like a lost one.
-fn is_tolerated(cause: &Failure, target: IpAddr) -> bool {
+/// Failures of sending after which the probe times out like a lost one. Hop 0 is one that IPv4 cannot send to:
+/// the run goes on with the next.
+fn is_tolerated(cause: &Failure, target: IpAddr, hop: u8) -> bool {
     use nix::errno::Errno;
     let Failure::Os {
         call: Call::Send,
@@ -377,6 +380,7 @@ fn is_tolerated(cause: &Failure, target: IpAddr) -> bool {
     };
     match Errno::from_raw(*errno) {
         Errno::EMSGSIZE => true,
+        Errno::EINVAL => hop == 0,
         Errno::EACCES | Errno::ECONNREFUSED => target.is_ipv6(),
         _ => false,
     }

@@ -55,8 +55,21 @@ struct Limits {
 
 #[derive(Clone, Copy, Debug)]
 struct Probe {
+    /// When it was handed over.
     sent: Tick,
+    /// When the kernel says that it left.
+    stamped: Option<Tick>,
     size: u16,
+}
+
+impl Probe {
+    /// When it left, as well as that is known of one that was answered at `received`: a stamp outside the time
+    /// between was made by a clock that was set meanwhile.
+    fn left(&self, received: Tick) -> Tick {
+        self.stamped
+            .filter(|stamped| (self.sent..=received).contains(stamped))
+            .unwrap_or(self.sent)
+    }
 }
 
 /// An item, and what its round-trip time is computed from once the kernel told when the probe left.
@@ -140,6 +153,7 @@ impl Route {
         let sent = now();
         self.probes.push(Probe {
             sent,
+            stamped: None,
             size: self.size,
         });
         self.sent_here += 1;
@@ -184,7 +198,7 @@ impl Route {
     /// The kernel's time of sending a probe.
     pub(super) fn stamp(&mut self, number: u32, sent: Tick) {
         if let Some(probe) = index(number).and_then(|index| self.probes.get_mut(index)) {
-            probe.sent = sent;
+            probe.stamped = Some(sent);
         }
     }
 
@@ -351,7 +365,7 @@ impl Route {
         if let (Item::Answer(answer), Some(times)) = (&mut item, entry.times)
             && let Some(probe) = self.probes.get(times.probe)
         {
-            answer.rtt = Some(times.received.millis_since(probe.sent));
+            answer.rtt = Some(times.received.millis_since(probe.left(times.received)));
         }
         item
     }

@@ -400,3 +400,6 @@ impl Recording {
 
 /// Octets of a record before its data.
 const RECORD_HEADER: usize = 12;
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,20 @@ fn hop_zero_can_be_probed() {
 }
 
 #[test]
+fn a_kernel_that_cannot_send_to_hop_zero_does_not_end_the_run() {
+    const EINVAL: i32 = 22;
+    let mut run = Script::probing("-c 1 -f 0 198.51.100.7");
+    run.send_failed(Call::Send, EINVAL);
+    run.probe();
+    run.deadline();
+    run.send_failed(Call::Send, EINVAL);
+    assert_eq!(
+        run.hops(),
+        r#"[ { "hop":0, "result": [ { "x":"*" } ] }, { "hop":1, "result": [ { "error":"sendto failed: Invalid argument" } ] } ]"#
+    );
+}
+
+#[test]
 fn the_gap_counts_from_the_first_hop() {
     assert_eq!(silent("-c 1 -f 10 -g 2 198.51.100.7"), [10, 11, 255]);
     assert_eq!(silent("-c 1 -g 0 198.51.100.7"), [1, 255]);
@@ -220,4 +234,19 @@ fn the_kernels_time_of_sending_counts_even_if_it_comes_after_the_answer() {
     run.tell(Input::Stamped { on, tag: 99 });
     run.deadline();
     assert!(run.hops().contains("\"rtt\":3.500"));
+}
+
+#[test]
+fn a_time_of_sending_after_the_answer_is_not_used() {
+    let mut run = Script::probing("-c 1 -m 1 198.51.100.7");
+    let probe = run.probe();
+    let answer = run.exceeded(&probe);
+    run.after(5000).receive(answer);
+    run.after(1);
+    run.tell(Input::Stamped {
+        on: Handle(0),
+        tag: 1,
+    });
+    run.deadline();
+    assert!(run.hops().contains("\"rtt\":5.000"));
 }
