@@ -1,0 +1,213 @@
+//! How true are the times that are reported: `cargo bench --bench accuracy`, as root.
+//!
+//! Makes two hosts and a router in network namespaces, measures from one to the other with starling and with other
+//! tools, and compares what each reports with what a tap on the measuring host's interface saw. See
+//! `benches/README.md` for what the figures mean.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark fails by panicking, speaks on stdout and reads the clock"
+)]
+
+mod capture;
+mod cost;
+mod load;
+#[allow(
+    dead_code,
+    reason = "shared with the namespace tests, which need more of it"
+)]
+#[path = "../../tests/support/netns.rs"]
+mod netns;
+mod responder;
+mod table;
+mod tools;
+
+use std::{
+    net::Ipv4Addr,
+    process::{Command, ExitCode},
+};
+
+use capture::Capture;
+use clap::Parser as _;
+use table::Errors;
+use tools::{Kind, Tool};
+
+/// The host that is measured, behind a router.
+const TARGET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
+/// The interface of the measuring host.
+const INTERFACE: &str = "near0";
+
+/// Set in the run that is inside the namespaces.
+const INSIDE: &str = "STARLING_BENCH_INSIDE";
+
+/// Compares reported times with captured ones, and counts CPU time.
+#[derive(Clone, Debug, clap::Parser)]
+struct Options {
+    /// Packets a tool sends in each measurement of errors
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    packets: usize,
+    /// Repetitions of everything
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    repeat: usize,
+    /// Which parts
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL)]
+    only: Vec<Part>,
+    /// On an otherwise idle machine, or beside six CPU hogs
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Load::ALL)]
+    load: Vec<Load>,
+    /// Which tools
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Tool::ALL)]
+    tools: Vec<Tool>,
+    /// How long each rate is held when CPU time is counted
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    seconds: u64,
+    /// Install nothing: a tool that is missing is left out
+    #[arg(long)]
+    no_install: bool,
+    /// What cargo passes to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Inner use: count the CPU time of this many runs a minute
+    #[arg(long, hide = true, value_name = "RUNS")]
+    count_cpu: Option<u32>,
+    /// Inner use: burn CPU time
+    #[arg(long, hide = true)]
+    hog: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Ping
+    Ping,
+    /// Traceroute with echo requests
+    Icmp,
+    /// Traceroute with UDP
+    Udp,
+    /// NTP offset
+    Ntp,
+    /// CPU time of a ping run
+    Cpu,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Ping, Self::Icmp, Self::Udp, Self::Ntp, Self::Cpu];
+
+    const fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Ping => Some(Kind::Ping),
+            Self::Icmp => Some(Kind::IcmpTraceroute),
+            Self::Udp => Some(Kind::UdpTraceroute),
+            Self::Ntp => Some(Kind::Ntp),
+            Self::Cpu => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Load {
+    /// Nothing beside
+    Idle,
+    /// Six processes that only count
+    Hogs,
+}
+
+impl Load {
+    const ALL: [Self; 2] = [Self::Idle, Self::Hogs];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Hogs => "6 hogs",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.hog {
+        load::burn();
+    }
+    if std::env::var_os(INSIDE).is_none() {
+        return enter(&options);
+    }
+    if let Some(runs) = options.count_cpu {
+        cost::count(runs, options.seconds);
+        return ExitCode::SUCCESS;
+    }
+    netns::two_hosts_and_a_router();
+    cost::many_targets();
+    let _ntp = responder::start("far");
+    println!("{}", table::machine());
+    for round in 1..=options.repeat {
+        if options.repeat > 1 {
+            println!("\nRepetition {round} of {}", options.repeat);
+        }
+        for load in &options.load {
+            measure(&options, *load);
+        }
+        if options.only.contains(&Part::Cpu) {
+            cost::compare(&options);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs this program again in namespaces of its own. Real root, not a user namespace: the tap needs a buffer that
+/// is larger than strangers may have.
+fn enter(options: &Options) -> ExitCode {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("the benchmark makes namespaces and captures packets: run it as root");
+        return ExitCode::from(77);
+    }
+    tools::install(options);
+    let own = std::env::current_exe().expect("the running binary has a path");
+    let status = Command::new("unshare")
+        .args(["--net", "--mount"])
+        .arg(own)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("unshare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All kinds of measurement under one load, the tools in turn, so that whatever else goes on on the machine hits
+/// them alike.
+fn measure(options: &Options, load: Load) {
+    let kinds: Vec<Kind> = options.only.iter().filter_map(|part| part.kind()).collect();
+    if kinds.is_empty() {
+        return;
+    }
+    let _hogs = (load == Load::Hogs).then(|| load::Hogs::start(6));
+    let capture = Capture::open(INTERFACE);
+    let mut starling = tools::Starling::new();
+    for kind in kinds {
+        let mut errors: Vec<(Tool, Errors)> = options
+            .tools
+            .iter()
+            .filter(|tool| tool.can(kind) && tool.is_there())
+            .map(|tool| (*tool, Errors::default()))
+            .collect();
+        let is_enough = |(_, errors): &(Tool, Errors)| errors.seen() >= options.packets;
+        while !errors.iter().all(is_enough) {
+            for (tool, errors) in &mut errors {
+                if errors.seen() < options.packets {
+                    capture.drain();
+                    let reported = tool.run(kind, &mut starling);
+                    errors.add(kind, &reported, &capture.drain());
+                }
+            }
+        }
+        table::print(kind, load.name(), &errors);
+    }
+}
