@@ -182,11 +182,11 @@ impl Attempt {
             Failure::Os {
                 call: Call::Socket, ..
             } => Ending::Final(Finding::NoSocket("socket call failed")),
-            Failure::Os { .. } => {
+            // The library cannot send this name.
+            Failure::Tls(_) if self.is_modern() => Ending::Deaf(None),
+            Failure::Os { .. } | Failure::Tls(_) => {
                 Ending::NotConnected(Finding::NotConnected(cause.strerror().to_owned()))
             }
-            // The library cannot send this name.
-            Failure::Tls(_) => Ending::Deaf(None),
         }
     }
 

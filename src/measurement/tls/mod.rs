@@ -28,6 +28,9 @@ mod body;
 mod machine;
 mod options;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{Answer, Body, Finding, Missing, Protocol, Seen, Shown};
 pub use machine::Tls;
 pub use options::Options;
