@@ -15,6 +15,7 @@ pub mod options;
 pub mod tcp;
 pub mod tls;
 pub mod udp;
+pub mod x509;
 
 /// Protocol numbers of IP and of IPv6 extension headers (IANA).
 pub mod protocol {
