@@ -6,6 +6,7 @@
 mod ntp;
 mod ping;
 mod speech;
+mod tls;
 mod traceroute;
 
 use std::{
@@ -135,6 +136,7 @@ trait Talk {
 
 pub(super) fn main(kind: Kind, args: &MeasureArgs) -> super::super::Outcome {
     match kind {
+        Kind::Tls => talk::<tls::Tls>(args),
         Kind::Ping => talk::<ping::Ping>(args),
         Kind::Traceroute => talk::<traceroute::Traceroute>(args),
         Kind::Ntp => talk::<ntp::Ntp>(args),
