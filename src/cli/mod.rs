@@ -90,7 +90,7 @@ enum Command {
     Run(RunArgs),
     /// Run a registration server and controller for a network of one's own.
     Controller(ControllerArgs),
-    /// Measure once, now: a command in the controller's language; prints its RESULT line.
+    /// Measure once, now: ping, traceroute, dns, tls, http, ntp, or a command in the controller's language.
     Measure(MeasureArgs),
     /// Show, make or import the probe's key.
     Key(KeyArgs),
@@ -216,13 +216,32 @@ struct ControllerArgs {
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Our own flags stand before the verb; everything after it is the controller's language.\n\nExample: starling measure evping -4 -c 3 -A 1001 198.51.100.2"
+    override_usage = "starling measure [OPTIONS] <TYPE> [OPTIONS OF THE TYPE] <TARGET>\n       starling measure \
+                      [OPTIONS] <VERB> [OPTIONS OF THE CONTROLLER'S LANGUAGE] <TARGET>",
+    after_help = "\
+Types, each with its own --help:
+  ping        echo requests and their round-trip times     starling measure ping host.example
+  traceroute  the routers on the way                       starling measure traceroute --names host.example
+  dns         what a name server answers                   starling measure dns @192.0.2.53 example.org AAAA
+  tls         a server's certificates                      starling measure tls host.example
+  http        what a web server answers, and how fast      starling measure http http://host.example/
+  ntp         how far two clocks are apart                 starling measure ntp time.example
+
+A type talks to people: long options, lines as things happen, a summary; --json or --result for its result alone. \
+Any address may be measured.
+
+A verb (evping, evtraceroute, evtdig, evsslgetcert, evhttpget, evntp) is a command as controllers send it: its options \
+have one letter and their own defaults, it prints the RESULT line and nothing else, --dialect says how it is read, and \
+private addresses are refused without --allow-any-address. Our own flags stand before the verb.
+  starling measure evping -4 -c 3 -A 1001 198.51.100.2
+
+Exits with 0 if there was an answer, 1 if there was none, 64 if the command cannot be used, 77 for lack of privilege."
 )]
 struct MeasureArgs {
-    /// Measure private and loopback addresses too.
+    /// Verbs only: measure private and loopback addresses too.
     #[arg(long)]
     allow_any_address: bool,
-    /// The form of results and options.
+    /// Verbs only: the form of results and options.
     #[arg(
         long,
         env = "STARLING_DIALECT",
@@ -233,7 +252,7 @@ struct MeasureArgs {
     /// Write what was asked for and what came back, with times, to this file.
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
-    /// A verb (evping …) and its options and target.
+    /// A type (ping …) or a verb (evping …), its options and its target.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

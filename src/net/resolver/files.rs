@@ -63,7 +63,8 @@ impl Hosts {
 
 /// The name whose PTR record tells the name of an address (RFC 1035 section 3.5, RFC 3596 section 2.5), without
 /// a final dot.
-pub(super) fn reverse(address: IpAddr) -> String {
+#[must_use]
+pub fn reverse(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, d] = v4.octets();

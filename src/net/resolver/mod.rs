@@ -20,8 +20,8 @@ use hickory_proto::rr::RecordType;
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use tokio::{net::UdpSocket, sync::Semaphore};
 
-pub use files::literal;
 use files::{Hosts, ResolverFile};
+pub use files::{literal, reverse};
 use message::{Meaning, Question};
 
 use super::Config;
@@ -122,10 +122,7 @@ impl Resolver {
             return Some(name.to_owned());
         }
         let file = read(&self.files, &self.path(None), now, ResolverFile::parse);
-        match self
-            .ask(&file, &files::reverse(address), RecordType::PTR)
-            .await
-        {
+        match self.ask(&file, &reverse(address), RecordType::PTR).await {
             Meaning::Named(name) => Some(name),
             _ => None,
         }

@@ -4,10 +4,18 @@
 //! Queries follow `dns-measurement` sections 2.3 and 3 (RFC 1035 section 4, RFC 6891 section 6). Replies are
 //! read by the rules of `dns-measurement` 3.4 and 7.5, which differ from a strict reader's: what is reported of
 //! a malformed reply is part of the result. So this is no general DNS library.
+//! What people are shown of a reply is read by `text`, which is strict where the measurement must copy a reader.
 
+mod data;
 mod reply;
+mod text;
+mod words;
 
 pub use reply::{Answer, Header, answers, cookie};
+pub use text::{Edns, Message, Question, Record};
+pub use words::{
+    class_name, class_number, error_name, opcode_name, status_name, type_name, type_number,
+};
 
 /// Type number of an OPT record (RFC 6891 section 6.1.1).
 pub const OPT: u16 = 41;

@@ -3,6 +3,8 @@
 //! A person's options become words of the controller's language, so both ways lead through the same parser. The
 //! address policy holds back strangers who command a probe; the person at the keyboard may measure anything.
 
+mod dns;
+mod dns_reply;
 mod ntp;
 mod ping;
 mod speech;
@@ -69,6 +71,15 @@ impl Addresses {
         }
     }
 
+    /// The word for types that can use both.
+    const fn word_of_both(self) -> &'static str {
+        match (self.ipv4, self.ipv6) {
+            (true, _) => "-4",
+            (_, true) => "-6",
+            _ => "-a",
+        }
+    }
+
     /// Turns to IPv6 where neither was asked for: for names without an IPv4 address.
     fn turn(&mut self) -> bool {
         let turns = !self.ipv4 && !self.ipv6;
@@ -106,6 +117,14 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// A type as a person meets it.
 trait Talk {
+    /// What the option parser cannot see for itself.
+    ///
+    /// # Errors
+    /// What cannot be used, in words.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The command in the controller's language, `reference` dialect.
     fn words(&self) -> Vec<String>;
 
@@ -139,6 +158,7 @@ pub(super) fn main(kind: Kind, args: &MeasureArgs) -> super::super::Outcome {
         Kind::Tls => talk::<tls::Tls>(args),
         Kind::Ping => talk::<ping::Ping>(args),
         Kind::Traceroute => talk::<traceroute::Traceroute>(args),
+        Kind::Dns => talk::<dns::Dns>(args),
         Kind::Ntp => talk::<ntp::Ntp>(args),
         other => Err(Failure::new(
             Exit::Usage,
@@ -162,6 +182,8 @@ fn talk<T: Talk + Parser>(args: &MeasureArgs) -> super::super::Outcome {
             return Ok(exit);
         }
     };
+    talk.check()
+        .map_err(|error| Failure::new(Exit::Usage, anyhow::anyhow!(error)))?;
     loop {
         let (outcome, found) = measure(&mut talk, args)?;
         if !(found.no_address && talk.turn()) {

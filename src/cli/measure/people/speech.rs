@@ -125,12 +125,6 @@ impl Say {
         self.pieces.push(Piece::Name(address));
     }
 
-    /// Lines as they are.
-    pub(super) fn lines(&mut self, text: &str) {
-        self.pieces
-            .extend(text.lines().map(|line| Piece::Line(line.to_owned())));
-    }
-
     /// All as text, at once; names are left out.
     pub(super) fn text(self) -> String {
         let mut page = Page::new(self.style);
