@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use support::{
     lab::{Lab, runtime},
     service::Service,
@@ -86,17 +87,179 @@ fn the_service_manager_is_told_ready_status_progress_and_the_end() {
 
 #[test]
 fn a_service_without_a_controller_is_ready_and_says_what_it_lacks() {
-    // Nobody listens there: the port was free a moment ago.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
-    let server = format!("127.0.0.1:{port}={}", support::other_host_key());
     let manager = Manager::new();
-    let service = Service::at(&server)
+    let service = Service::at(&nobody())
         .env("NOTIFY_SOCKET", env(&manager.path()))
         .start();
     manager.hear(|text| text == "READY=1");
     // Readiness came first or later: each is told in its own words.
     service.wait_for_log("cannot connect to");
     service.stop().expect_success();
+}
+
+/// What the status socket tells.
+fn status(service: &Service) -> serde_json::Value {
+    let data = service.data();
+    let output = support::starling(&["status", "--json", "--data-dir", env(&data)]);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}\n{}",
+        support::stderr(&output),
+        service.log()
+    );
+    serde_json::from_slice(&output.stdout).expect("the document is JSON")
+}
+
+#[test]
+fn the_status_tells_how_the_probe_stands_and_no_secret() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab).start();
+        lab.wait_for_results("1001", 2).await;
+        let told = status(&service);
+        assert_eq!(told["session"]["state"], "connected", "{told:#}");
+        assert!(told["probe_id"].is_u64(), "{told:#}");
+        assert!(told["session"]["controller"].is_string(), "{told:#}");
+        assert!(
+            told["session"]["last_command"]["words"].is_string(),
+            "{told:#}"
+        );
+        assert_eq!(told["jobs"][0]["kind"], "ping", "{told:#}");
+        assert_eq!(told["jobs"][0]["scheduled"], 1, "{told:#}");
+        assert!(told["results"]["last_accepted"].is_i64(), "{told:#}");
+        assert_eq!(told["results"]["periodic"]["dropped"], 0, "{told:#}");
+
+        let data = service.data();
+        let people = support::stdout(&support::starling(&["status", "--data-dir", env(&data)]));
+        assert!(people.contains("connected as probe "), "{people}");
+        assert!(people.contains("1 ping"), "{people}");
+
+        let state = std::fs::read_to_string(data.join("session.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let session_id = state["opened"]["session_id"].as_str().unwrap();
+        let key = std::fs::read_to_string(data.join("probe_key")).unwrap();
+        // The public half stands at the beginning of the file, the secret at its end.
+        let secret = key
+            .lines()
+            .rev()
+            .find(|line| !line.starts_with('-') && line.len() > 20);
+        for secret in [session_id, secret.unwrap()] {
+            for text in [told.to_string(), people.clone(), service.log()] {
+                assert!(!text.contains(secret), "a secret shows in {text}");
+            }
+        }
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(data.join("status.sock"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        service.stop().expect_success();
+        lab.stop().await;
+    });
+}
+
+#[test]
+fn without_an_agent_the_status_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = support::starling(&["status", "--data-dir", env(folder.path())]);
+    assert_eq!(output.status.code(), Some(69));
+    let words = support::stderr(&output);
+    assert!(words.contains("starling run"), "{words}");
+    assert_eq!(support::stdout(&output), "");
+}
+
+#[test]
+fn a_reader_that_never_reads_or_writes_holds_nobody_up() {
+    let service = Service::at(&nobody()).start();
+    let socket = service.data().join("status.sock");
+    let connect = || std::os::unix::net::UnixStream::connect(&socket).ok();
+    let idle: Vec<_> = (0..20)
+        .map(|_| service.wait_for("a connection", connect))
+        .collect();
+    use std::io::Write as _;
+    for mut stream in &idle {
+        // Nobody reads it; the agent may have hung up already.
+        let _ = stream.write_all(b"GET / HTTP/1.0\r\n\r\n");
+    }
+    assert_eq!(
+        status(&service)["session"]["controller"],
+        serde_json::Value::Null
+    );
+    service.stop().expect_success();
+}
+
+#[test]
+fn a_hangup_puts_a_new_configuration_into_force_and_says_what_waits() {
+    let builder = Service::at(&nobody()).config("[log]\nlevel = \"info\"\n");
+    let file = builder.folder().join("starling.toml");
+    let service = builder.start();
+    service.wait_for_log("registration failed");
+    assert!(!service.log().contains("DEBUG"), "{}", service.log());
+
+    std::fs::write(&file, "[log]\nlevel = \"debug\"\n[upload]\ninterval = 7\n").unwrap();
+    service.signal(Signal::SIGHUP);
+    service.wait_for_log("is in force");
+    status(&service);
+    service.wait_for_log("DEBUG");
+
+    std::fs::write(&file, "[log]\nlevel = \"debug\"\n[spool]\nmax_bytes = 7\n").unwrap();
+    service.signal(Signal::SIGHUP);
+    let log = service.wait_for_log("needs a restart");
+    assert!(log.contains("spool"), "{log}");
+
+    std::fs::write(&file, "[spool]\nmax_byte = 7\n").unwrap();
+    service.signal(Signal::SIGHUP);
+    let log = service.wait_for_log("the one before stays in force");
+    assert!(log.contains("max_byte"), "{log}");
+    service.stop().expect_success();
+}
+
+#[test]
+fn a_second_agent_on_the_same_data_is_refused() {
+    let service = Service::at(&nobody()).start();
+    service.wait_for_log("registration failed");
+    let data = service.data();
+    let output = support::starling(&["run", "--data-dir", env(&data)]);
+    assert_ne!(output.status.code(), Some(0));
+    let words = support::stderr(&output);
+    assert!(words.contains("in use by another process"), "{words}");
+    // The first one's socket is still its own.
+    status(&service);
+    service.stop().expect_success();
+}
+
+#[test]
+fn the_first_process_of_a_namespace_stops_when_asked() {
+    let mut unshare = vec!["unshare"];
+    if !nix::unistd::geteuid().is_root() {
+        unshare.extend(["--user", "--map-root-user"]);
+    }
+    unshare.extend(["--pid", "--fork", "--kill-child"]);
+    let allowed = std::process::Command::new(unshare[0])
+        .args(&unshare[1..])
+        .arg("true")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !allowed {
+        println!("NOT TESTED: this system lets us make no process namespace");
+        return;
+    }
+    let service = Service::at(&nobody()).by(&unshare).start();
+    service.wait_for_log("registration failed");
+    assert_eq!(status(&service)["pid"], 1);
+    let children = format!("/proc/{0}/task/{0}/children", service.pid());
+    let children = std::fs::read_to_string(children).unwrap();
+    let child: i32 = children.trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGTERM).unwrap();
+    let log = service.wait().expect_success();
+    assert!(log.contains("stopping"), "{log}");
+}
+
+/// A server that is not there: the port was free a moment ago.
+fn nobody() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    format!("127.0.0.1:{port}={}", support::other_host_key())
 }

@@ -12,15 +12,18 @@
 mod commands;
 mod memory;
 mod pulse;
+mod reload;
 mod runs;
 mod standing;
 mod start;
 mod status;
 mod storage;
 mod tables;
+mod window;
 
 pub use status::Status;
 pub use storage::Stored;
+pub use window::{SOCKET, place};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,12 +43,12 @@ use tokio::{
 };
 
 use crate::{
-    clock::{Clock, Tick},
+    clock::{Clock, Tick, UnixTime},
     config::Config,
     key::{HostKeyError, KeyError},
-    measurement::{Rules, Version},
+    measurement::{Kind, Rules, Version, dns::Counts},
     net::Net,
-    observe::notify::Notify,
+    observe::{log::Troubles, notify::Notify, status::Jobs},
     report,
     schedule::{self, OneShot, Schedule},
     session::{SessionEvent, interpreter::Change},
@@ -56,6 +59,7 @@ use memory::Memory;
 use pulse::Pulse;
 use runs::Finished;
 use storage::Message;
+use window::Question;
 
 /// How often the probe looks after itself: addresses, starts (`controller-protocol` section 2.6).
 const PASS: Duration = Duration::from_secs(180);
@@ -85,6 +89,14 @@ pub struct Outside {
     pub watcher: Option<mpsc::Sender<Event>>,
     /// Is told that the agent works.
     pub notify: Notify,
+    /// Brings configurations that are to be put into force while the agent runs.
+    pub reload: Option<mpsc::Receiver<Config>>,
+    /// What was worth an alert lately, for the status document.
+    pub troubles: Troubles,
+    /// How the process is confined, a line each, for the status document.
+    pub confinement: Vec<String>,
+    /// Where the status socket lies if not in the data directory: `$RUNTIME_DIRECTORY`.
+    pub runtime_dir: Option<PathBuf>,
 }
 
 /// Why the agent cannot run.
@@ -134,6 +146,8 @@ pub async fn run(
 
 struct Agent {
     clock: Clock,
+    /// What is in force.
+    config: Config,
     rules: Rules,
     version: Version,
     net: Net,
@@ -152,7 +166,13 @@ struct Agent {
     session_events: mpsc::Receiver<SessionEvent>,
     session_task: tokio::task::JoinHandle<()>,
     stopping: watch::Sender<bool>,
+    /// What periodic DNS runs counted since the start.
+    dns: Counts,
     outside: Outside,
+    /// The status socket's questions to the main loop.
+    questions: mpsc::Receiver<Question>,
+    window_task: tokio::task::JoinHandle<()>,
+    socket: PathBuf,
     pulse: Pulse,
     is_ready: bool,
     next_beat: Option<Tick>,
@@ -174,6 +194,11 @@ impl Agent {
                 },
                 () = sleep_until(self.next_pass) => self.pass().await,
                 () = at(self.clock, self.next_beat) => self.beat(),
+                Some(question) = self.questions.recv() => {
+                    // Who asked may have gone.
+                    let _ = question.send(self.jobs());
+                }
+                Some(config) = next(&mut self.outside.reload) => self.reload(config).await,
                 () = self.pulse.answered(), if !self.is_ready => self.get_ready().await,
             }
         }
@@ -190,9 +215,14 @@ impl Agent {
             stopping,
             clock,
             outside,
+            window_task,
+            socket,
             ..
         } = self;
         tracing::info!("stopping");
+        window_task.abort();
+        // The next agent takes its place anyway.
+        let _ = std::fs::remove_file(socket);
         outside.notify.stopping();
         let _ = stopping.send(true);
         drop(session_events);
@@ -270,6 +300,26 @@ impl Agent {
         }
     }
 
+    /// What is on the schedule, by type.
+    fn jobs(&self) -> Vec<Jobs> {
+        let mut kinds: BTreeMap<&str, Jobs> = BTreeMap::new();
+        for job in self.schedule.jobs() {
+            let jobs = kinds.entry(job.kind.name()).or_default();
+            jobs.scheduled += usize::from(!job.one_off);
+            jobs.one_offs += usize::from(job.one_off);
+            jobs.running += usize::from(job.running);
+            let next = job.next.map(UnixTime::secs);
+            jobs.next = jobs.next.into_iter().chain(next).min();
+        }
+        kinds
+            .into_iter()
+            .map(|(kind, jobs)| Jobs {
+                kind: kind.to_owned(),
+                ..jobs
+            })
+            .collect()
+    }
+
     /// What the probe does every three minutes.
     async fn pass(&mut self) {
         self.next_pass =
@@ -280,6 +330,15 @@ impl Agent {
         let status = Arc::clone(&self.status);
         let addresses = tokio::task::spawn_blocking(move || status.addresses()).await;
         if let Ok(Some(line)) = addresses {
+            self.keep(Queue::Periodic, line).await;
+        }
+        // Cumulative, once anything was sent (`dns-measurement` 8.3).
+        if self.dns.sent > 0 {
+            let loaded = self.schedule.jobs();
+            let queries = loaded.filter(|job| job.kind == Kind::Dns && !job.one_off);
+            let line = self
+                .dns
+                .line(&self.version, self.clock.unix(), queries.count());
             self.keep(Queue::Periodic, line).await;
         }
     }
@@ -306,6 +365,11 @@ impl Agent {
         // The storage task ends only after this sender is gone.
         let _ = self.storage.send(message).await;
     }
+}
+
+/// The next configuration; none where nobody sends any.
+async fn next(reload: &mut Option<mpsc::Receiver<Config>>) -> Option<Config> {
+    reload.as_mut()?.recv().await
 }
 
 /// Completes at this tick; never without one.

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{Agent, storage::Message};
 use crate::{
-    measurement::{Carry, Outcome, Run, Spec},
+    measurement::{Body, Carry, Outcome, Run, Spec, dns::Counts},
     report::lines::{NotRun, Runner},
     result::Document,
     schedule::{self, JobId},
@@ -15,12 +15,17 @@ use crate::{
 pub(super) struct Finished {
     id: JobId,
     carry: Carry,
+    /// What a periodic DNS run counted.
+    counts: Counts,
 }
 
 impl Agent {
     pub(super) fn finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
         match finished {
-            Ok(Finished { id, carry }) => self.decide(schedule::Input::Finished { id, carry }),
+            Ok(Finished { id, carry, counts }) => {
+                self.dns += counts;
+                self.decide(schedule::Input::Finished { id, carry });
+            }
             // A bug of ours: half a dead agent is worse than a restart, and the spool makes a restart cheap.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => {}
@@ -94,6 +99,13 @@ impl Agent {
         }
         self.runs.spawn(async move {
             let Outcome { bodies, carry, .. } = net.run(machine, |_| {}).await;
+            let mut counts = Counts::default();
+            for body in &bodies {
+                // The statistics are those of the recurring scheduler (`dns-measurement` 8.3).
+                if let (Body::Dns(body), false) = (body, one_off) {
+                    counts += body.counts;
+                }
+            }
             let lines: String = bodies
                 .into_iter()
                 .map(|body| {
@@ -112,7 +124,7 @@ impl Agent {
             };
             // Only a stopping agent has no storage any more.
             let _ = storage.send(Message::Keep { queue, lines, idle }).await;
-            Finished { id, carry }
+            Finished { id, carry, counts }
         });
     }
 

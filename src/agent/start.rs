@@ -1,6 +1,6 @@
 //! How the agent is put together, and what is asked of the configuration for that.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::DirBuilderExt as _, sync::Arc};
+use std::{collections::BTreeSet, fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -13,6 +13,7 @@ use super::{
     pulse::pulse,
     storage::Storage,
     tables::{MAIN, MEASUREMENTS},
+    window::{self, Window},
 };
 use crate::{
     clock::Clock,
@@ -20,6 +21,7 @@ use crate::{
     key::{HostKey, ProbeKey},
     measurement::{
         Rules, Version,
+        dns::Counts,
         machine::{Family, ResolveError},
     },
     net::{self, Net},
@@ -67,10 +69,16 @@ impl Agent {
             },
             clock,
         );
-        let status = Arc::new(Status::new(config, version.clone(), clock, net.clone()));
+        let status = Arc::new(Status::new(
+            config,
+            version.clone(),
+            key.public_line(),
+            clock,
+            net.clone(),
+        ));
         let (tunnel_end, tunnel) = session::ssh::tunnel();
         let (pulse, heart) = pulse();
-        let (storage, _stored) = Storage::open(
+        let (storage, stored) = Storage::open(
             &config.data_dir.join("spool"),
             spool::Limits {
                 budget: config.spool.max_bytes,
@@ -110,8 +118,24 @@ impl Agent {
             shutdown,
         ));
         let tables = memory.tables();
+        let (question, questions) = mpsc::channel(1);
+        let window = Window {
+            status: Arc::clone(&status),
+            stored,
+            questions: question,
+            troubles: outside.troubles.clone(),
+            net: net.clone(),
+            confinement: outside.confinement.clone(),
+        };
+        let socket = window::place(outside.runtime_dir.as_deref(), &config.data_dir);
+        let window_task = tokio::spawn(look_out(
+            window,
+            socket.clone(),
+            outside.runtime_dir.is_some(),
+        ));
         let mut agent = Self {
             clock,
+            config: config.clone(),
             rules: Rules {
                 dialect: config.dialect,
                 spool: config.data_dir.clone(),
@@ -139,7 +163,11 @@ impl Agent {
             session_events,
             session_task,
             stopping,
+            dns: Counts::default(),
             outside,
+            questions,
+            window_task,
+            socket,
             pulse,
             is_ready: false,
             next_beat: Some(clock.tick()),
@@ -213,4 +241,14 @@ fn resolve_through(net: Net) -> session::ssh::Resolve {
             )
         })
     })
+}
+
+/// Opens the status socket and serves it. A probe without one measures all the same.
+async fn look_out(window: Window, socket: PathBuf, for_group: bool) {
+    match window::open(&socket, for_group) {
+        Ok(listener) => window.serve(listener).await,
+        Err(error) => tracing::warn!(
+            socket = %socket.display(), %error, "no status socket: `starling status` will not work"
+        ),
+    }
 }

@@ -2,25 +2,34 @@
 
 use std::{
     fs,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use super::standing;
+use super::{Stored, standing};
 use crate::{
     clock::{Clock, Now, UnixTime, lts},
     config::Config,
     dialect::Dialect,
     measurement::{Kind, Spec, Version},
     net::Net,
-    observe::status::Session,
+    observe::{
+        self,
+        status::{Host, Report, Results, Session, WallClock},
+    },
     report::{
         lines::{self, Busy, NotRun, Runner, Stamp, Uptime},
         system,
     },
     schedule::Skip,
     session::SessionEvent,
+    spool,
 };
 
 /// A report of addresses that did not change is repeated after this long (`controller-protocol` section 9).
@@ -32,7 +41,8 @@ pub struct Status {
     dialect: Dialect,
     version: Version,
     data_dir: PathBuf,
-    interface_counters: bool,
+    interface_counters: AtomicBool,
+    public_key: String,
     net: Net,
     known: Mutex<Known>,
 }
@@ -47,13 +57,20 @@ struct Known {
 
 impl Status {
     /// What is known at the start: the last confirmation of the clock survives restarts.
-    pub(super) fn new(config: &Config, version: Version, clock: Clock, net: Net) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        version: Version,
+        public_key: String,
+        clock: Clock,
+        net: Net,
+    ) -> Self {
         let status = Self {
             clock,
             dialect: config.dialect,
             version,
             data_dir: config.data_dir.clone(),
-            interface_counters: config.upload.interface_counters,
+            interface_counters: AtomicBool::new(config.upload.interface_counters),
+            public_key,
             net,
             known: Mutex::default(),
         };
@@ -94,6 +111,61 @@ impl Status {
         })
     }
 
+    pub(super) fn set_interface_counters(&self, wanted: bool) {
+        self.interface_counters.store(wanted, Ordering::Relaxed);
+    }
+
+    /// All that is known here, as a document; what others know stays empty. Tries sockets and lists the spool: may
+    /// block.
+    pub(super) fn report(&self, stored: &Stored, net: &Net) -> Report {
+        let (time, known) = (self.clock.unix(), self.known().clone());
+        let queue = |stats: &spool::Stats, folder| observe::status::Queue {
+            lines: stats.lines,
+            bytes: stats.stored,
+            held: stats.held,
+            oldest: (stats.lines > 0)
+                .then(|| oldest(&self.data_dir.join("spool").join(folder)))
+                .flatten(),
+            dropped: stats.dropped,
+            disk_refuses: stats.disk_refuses.map(|errno| errno.to_string()),
+        };
+        let may = net.capabilities();
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            time: time.secs(),
+            uptime: self.clock.tick().0.as_secs(),
+            data_dir: self.data_dir.display().to_string(),
+            public_key: self.public_key.clone(),
+            probe_id: known.probe_id,
+            session: known.session,
+            jobs: None,
+            results: Results {
+                periodic: queue(&stored.periodic, "results"),
+                one_offs: queue(&stored.one_offs, "one-offs"),
+                last_accepted: stored.last_accepted.map(UnixTime::secs),
+            },
+            clock: WallClock {
+                confirmed: known.last_sync.map(UnixTime::secs),
+                lts: lts(time, known.last_sync),
+            },
+            host: Host {
+                ipv4: has_route(
+                    Ipv4Addr::UNSPECIFIED.into(),
+                    Ipv4Addr::new(192, 0, 2, 1).into(),
+                ),
+                ipv6: has_route(
+                    Ipv6Addr::UNSPECIFIED.into(),
+                    Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+                ),
+                raw_sockets: may.raw,
+                datagram_icmp: may.datagram_icmp,
+                confinement: Vec::new(),
+            },
+            troubles: Vec::new(),
+        }
+    }
+
     /// Whether the data directory takes files. Touches the disk: may block.
     pub(super) fn try_data_dir(&self) -> std::io::Result<()> {
         let file = self.data_dir.join(".writable");
@@ -120,7 +192,7 @@ impl Status {
         };
         let mut text = lines::disk(&stamp, system::disk(self.dialect, &self.data_dir));
         text += &lines::uptime(&stamp, uptime);
-        if self.interface_counters {
+        if self.interface_counters.load(Ordering::Relaxed) {
             text += &lines::interfaces(&stamp, &system::interfaces());
         }
         text + &lines::ongoing(&stamp)
@@ -193,4 +265,26 @@ impl Status {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When the oldest file of a spool's folder was written to, Unix seconds.
+fn oldest(folder: &Path) -> Option<i64> {
+    let files = fs::read_dir(folder).ok()?.flatten();
+    files
+        .filter(|file| {
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            [".open", ".lines", ".lines.z"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
+        .filter_map(|file| file.metadata().ok())
+        .filter(|file| file.len() > 0)
+        .map(|file| file.mtime())
+        .min()
+}
+
+/// Whether the host would know where to send a packet: nothing is sent.
+pub(crate) fn has_route(from: IpAddr, to: IpAddr) -> bool {
+    UdpSocket::bind((from, 0)).is_ok_and(|socket| socket.connect((to, 9)).is_ok())
 }

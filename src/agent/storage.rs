@@ -46,6 +46,8 @@ pub(super) enum Message {
     Duties(Vec<Duty>),
     /// Finished one-offs are to be posted now.
     PostOneOffs,
+    /// Another upload interval of our own.
+    Interval(Duration),
 }
 
 /// How the storage stands, for whoever asks.
@@ -165,6 +167,10 @@ impl Storage {
             }
             Message::Session(identity) => self.decide(Input::Session(identity)).await,
             Message::Duties(duties) => self.decide(Input::Duties(duties)).await,
+            Message::Interval(interval) => {
+                self.uploader.set_interval(interval);
+                self.decide(Input::Deadline).await;
+            }
             Message::PostOneOffs => self.decide(Input::OneOff { idle: true }).await,
         }
     }

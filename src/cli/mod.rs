@@ -9,6 +9,7 @@ mod lab;
 mod measure;
 mod print;
 mod run;
+mod status;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -29,6 +30,8 @@ pub enum Exit {
     NoAnswer = 1,
     /// The command line cannot be used.
     Usage = 64,
+    /// Nobody is there who could answer.
+    Unavailable = 69,
     /// A bug of ours.
     Software = 70,
     /// The system lacks something or refuses it.
@@ -92,6 +95,8 @@ enum Command {
     Controller(ControllerArgs),
     /// Measure once, now: ping, traceroute, dns, tls, http, ntp, or a command in the controller's language.
     Measure(MeasureArgs),
+    /// Say how the running probe stands, and what it lacks.
+    Status(StatusArgs),
     /// Show, make or import the probe's key.
     Key(KeyArgs),
 }
@@ -109,13 +114,13 @@ struct LogArgs {
 
 impl LogArgs {
     /// Starts the log with these flags laid over what the configuration says.
-    fn start(&self, level: LogLevel, format: LogFormat) {
+    fn start(&self, level: LogLevel, format: LogFormat) -> observe::log::Log {
         let filter = std::env::var("STARLING_LOG").ok();
         observe::log::start(
             self.log_level.unwrap_or(level),
             self.log_format.unwrap_or(format),
             filter.as_deref(),
-        );
+        )
     }
 }
 
@@ -145,7 +150,7 @@ struct LabArgs {
     log: LogArgs,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct RunArgs {
     /// The configuration file; without it, the defaults.
     #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
@@ -263,6 +268,24 @@ struct MeasureArgs {
 }
 
 #[derive(Args, Debug)]
+struct StatusArgs {
+    /// The data directory of the probe.
+    #[arg(
+        long,
+        env = "STARLING_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/starling"
+    )]
+    data_dir: PathBuf,
+    /// The agent's own document, for programs.
+    #[arg(long)]
+    json: bool,
+    /// Ask again and again, every two seconds or as often as this.
+    #[arg(long, value_parser = parse_duration, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", require_equals = true)]
+    watch: Option<Duration>,
+}
+
+#[derive(Args, Debug)]
 struct KeyArgs {
     /// The probe's private key file; by default `probe_key` in the data directory.
     #[arg(long, env = "STARLING_KEY_FILE", global = true, value_name = "FILE")]
@@ -342,6 +365,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Controller(args) => controller::main(&args),
         Command::Measure(args) => measure::main(&args),
+        Command::Status(args) => status::main(&args),
         Command::Key(args) => key::main(&args),
     };
     match outcome {

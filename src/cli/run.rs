@@ -1,9 +1,20 @@
 //! `starling run`: the agent alone.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
 use super::{Exit, Failure, Outcome, RunArgs, interrupted, print, runtime, seed};
-use crate::{agent, clock::Clock, config::Config, observe::notify::Notify};
+use crate::{
+    agent,
+    clock::Clock,
+    config::Config,
+    observe::{log::Log, notify::Notify},
+};
 
 pub(super) fn main(args: &RunArgs) -> Outcome {
     let config = configuration(args)?;
@@ -12,19 +23,63 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
         print::talk("the configuration can be used");
         return Ok(Exit::Done);
     }
-    args.log.start(config.log.level, config.log.format);
+    let log = args.log.start(config.log.level, config.log.format);
     let clock = Clock::start();
     runtime()?.block_on(async {
         let stop = interrupted().context("cannot listen for signals")?;
+        let (configs, reload) = mpsc::channel(1);
+        let rereading = tokio::spawn(reread(args.clone(), log.clone(), hangups()?, configs));
         let outside = agent::Outside {
             notify: Notify::from_environment(),
+            reload: Some(reload),
+            troubles: log.troubles(),
+            runtime_dir: runtime_dir(),
             ..agent::Outside::default()
         };
-        agent::run(&config, clock, seed(), stop, outside)
+        let ended = agent::run(&config, clock, seed(), stop, outside)
             .await
-            .map_err(|error| Failure::new(Exit::OsError, error))
+            .map_err(|error| Failure::new(Exit::OsError, error));
+        rereading.abort();
+        ended
     })?;
     Ok(Exit::Done)
+}
+
+/// The first directory that the service manager made for us to run in.
+fn runtime_dir() -> Option<PathBuf> {
+    let folders = std::env::var_os("RUNTIME_DIRECTORY")?;
+    let first = std::env::split_paths(&folders).next()?;
+    (!first.as_os_str().is_empty()).then_some(first)
+}
+
+fn hangups() -> Result<tokio::signal::unix::Signal, Failure> {
+    Ok(signal(SignalKind::hangup()).context("cannot listen for signals")?)
+}
+
+/// Reads the configuration again at each SIGHUP. One that cannot be used changes nothing.
+async fn reread(
+    args: RunArgs,
+    log: Log,
+    mut hangups: tokio::signal::unix::Signal,
+    configs: mpsc::Sender<Config>,
+) {
+    while hangups.recv().await.is_some() {
+        let read = configuration(&args).and_then(|config| {
+            agent::check(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+            Ok(config)
+        });
+        match read {
+            Ok(config) => {
+                log.set_level(args.log.log_level.unwrap_or(config.log.level));
+                // Gone only when the agent stops.
+                let _ = configs.send(config).await;
+            }
+            Err(failure) => tracing::warn!(
+                error = format!("{:#}", failure.error),
+                "the configuration cannot be used: the one before stays in force"
+            ),
+        }
+    }
 }
 
 /// Flag over environment over file over default.

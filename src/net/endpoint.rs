@@ -49,7 +49,7 @@ impl Endpoint {
     /// Opens what `spec` asks for.
     pub(super) fn open(opener: &Opener<'_>, spec: Socket) -> Result<Self, Failure> {
         let net = opener.net;
-        policy::check(spec.to, spec.chosen_by, net.config.allow_any_address)?;
+        policy::check(spec.to, spec.chosen_by, net.any_address())?;
         let permit = net.sockets.take().ok_or(Failure::Os {
             call: Call::Socket,
             errno: nix::libc::EMFILE,

@@ -30,7 +30,10 @@ mod tls;
 use std::{
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -82,6 +85,8 @@ pub struct Net(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    /// Like the configuration's until it is changed.
+    any_address: AtomicBool,
     timing: Arc<timing::Timing>,
     pool: hub::Pool,
     resolver: resolver::Resolver,
@@ -93,6 +98,11 @@ struct Inner {
 }
 
 impl Inner {
+    /// Whether the address policy is lifted.
+    fn any_address(&self) -> bool {
+        self.any_address.load(Ordering::Relaxed)
+    }
+
     /// Whether the cap lets one more packet leave; counts it if so.
     fn may_send(&self, now: Tick) -> bool {
         let mut cap = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,10 +129,16 @@ impl Net {
             sockets: policy::SocketCap::new(config.sockets),
             packets: Mutex::new(policy::PacketCap::new(config.packets_per_second)),
             tls: tls::Configs::default(),
+            any_address: AtomicBool::new(config.allow_any_address),
             _stamping: socket::keep_stamping(),
             timing,
             config,
         }))
+    }
+
+    /// Lifts the address policy, or puts it into force, for what is opened from now on.
+    pub fn set_allow_any_address(&self, allowed: bool) {
+        self.0.any_address.store(allowed, Ordering::Relaxed);
     }
 
     /// Tells when a controller last confirmed the wall clock, for the `lts` of results.

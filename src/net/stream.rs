@@ -72,7 +72,7 @@ impl Link {
     /// Begins to connect.
     pub(super) fn connect(net: &Inner, of: (Handle, u64), spec: &Stream) -> Result<Self, Failure> {
         let address = spec.to.ip();
-        policy::check(address, ChosenBy::Command, net.config.allow_any_address)?;
+        policy::check(address, ChosenBy::Command, net.any_address())?;
         let permit = net.sockets.take().ok_or(Failure::Os {
             call: Call::Socket,
             errno: libc::EMFILE,

@@ -9,7 +9,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    ClockStep, Input, Job, JobId, Limits, OneShot, Output, Skip, When,
+    ClockStep, Input, Job, JobId, Limits, Loaded, OneShot, Output, Skip, When,
     cycle::{self, Grid},
 };
 use crate::{
@@ -168,6 +168,21 @@ impl Schedule {
             .values()
             .filter(|entry| entry.lane == Lane::OneShot && entry.ran)
             .filter_map(|entry| entry.line.as_ref().map(Line::one_shot))
+    }
+
+    /// Other bounds from now on; runs under way go on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// What is loaded, for people: one-offs that run or wait among it.
+    pub fn jobs(&self) -> impl Iterator<Item = Loaded> {
+        self.jobs.values().map(|entry| Loaded {
+            kind: entry.spec.kind(),
+            one_off: entry.line.is_none(),
+            running: entry.running_since.is_some(),
+            next: matches!(entry.state, State::Armed(_)).then_some(entry.planned),
+        })
     }
 
     /// Loaded jobs, removed ones that still run among them.

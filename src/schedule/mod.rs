@@ -20,7 +20,7 @@ pub use board::Schedule;
 
 use crate::{
     clock::UnixTime,
-    measurement::{Carry, Spec},
+    measurement::{Carry, Kind, Spec},
 };
 
 /// Names one job for as long as it is loaded. Never used twice.
@@ -61,6 +61,19 @@ pub enum When {
         /// No run after this second.
         end: Option<i64>,
     },
+}
+
+/// A loaded job, as a person would ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its type.
+    pub kind: Kind,
+    /// Whether it is no part of a table.
+    pub one_off: bool,
+    /// Whether a run of it is under way.
+    pub running: bool,
+    /// When its next run is due; `None` for what runs once.
+    pub next: Option<UnixTime>,
 }
 
 /// Bounds on what goes on at once.

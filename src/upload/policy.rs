@@ -117,6 +117,13 @@ impl Uploader {
         }
     }
 
+    /// Posts at another interval of our own, from the next post on.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.own.interval = interval.max(Duration::from_secs(1));
+        let soon = self.last.0 + self.own.interval;
+        self.next_own = self.next_own.map(|next| next.min(soon));
+    }
+
     /// Takes what happened and says what to do about it.
     pub fn handle(&mut self, now: &Now, input: Input) -> Vec<Output> {
         self.last = (now.peek(), now.unix());

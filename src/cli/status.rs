@@ -1,0 +1,346 @@
+//! `starling status`: how the running agent stands, from its status socket.
+
+use std::{
+    io::{self, Read as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Exit, Failure, Outcome, StatusArgs, print};
+use crate::{
+    agent,
+    observe::status::{Queue, Report, SessionState},
+};
+
+/// Where the unit's agent has its socket.
+const RUNTIME: &str = "/run/starling";
+/// The data directory of the unit's agent.
+const DATA: &str = "/var/lib/starling";
+/// A document is never longer; what says so is no agent of ours.
+const MOST_BYTES: u64 = 1 << 20;
+/// How long an agent may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn main(args: &StatusArgs) -> Outcome {
+    loop {
+        let text = ask(&args.data_dir)?;
+        let text = if args.json {
+            text
+        } else {
+            let report: Report = serde_json::from_str(&text).map_err(|error| {
+                Failure::new(
+                    Exit::Software,
+                    anyhow::anyhow!(
+                        "the agent's answer cannot be read ({error}): is it of another version?"
+                    ),
+                )
+            })?;
+            tell(&report)
+        };
+        let Some(pause) = args.watch else {
+            print::text(&text)?;
+            return Ok(Exit::Done);
+        };
+        // On a terminal each answer takes the place of the one before.
+        let clear = if args.json || !std::io::IsTerminal::is_terminal(&io::stdout()) {
+            ""
+        } else {
+            "\x1b[H\x1b[2J"
+        };
+        if !print::open_text(&format!("{clear}{text}"))? {
+            return Ok(Exit::Done);
+        }
+        std::thread::sleep(pause.max(Duration::from_millis(100)));
+    }
+}
+
+/// The document of the agent that keeps this data directory.
+fn ask(data_dir: &Path) -> Result<String, Failure> {
+    let mut places: Vec<PathBuf> = Vec::new();
+    if data_dir == Path::new(DATA) {
+        places.push(agent::place(Some(Path::new(RUNTIME)), data_dir));
+    }
+    places.push(agent::place(None, data_dir));
+    let mut refused = None;
+    for place in &places {
+        match read(place) {
+            Ok(text) => return Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                refused = Some((place, error));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(match refused {
+        Some((place, error)) => Failure::new(
+            Exit::NoPermission,
+            anyhow::anyhow!(
+                "cannot ask the agent at {}: {error}; run this as root or as the agent's user",
+                place.display()
+            ),
+        ),
+        None => Failure::new(
+            Exit::Unavailable,
+            anyhow::anyhow!(
+                "no agent runs with the data directory {}: start one with `starling run`, or name its directory with \
+                 --data-dir",
+                data_dir.display()
+            ),
+        ),
+    })
+}
+
+fn read(place: &Path) -> io::Result<String> {
+    let stream = UnixStream::connect(place)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut text = String::new();
+    stream.take(MOST_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The document for people.
+fn tell(report: &Report) -> String {
+    let mut lines = Vec::new();
+    let session = &report.session;
+    let mut say = |what: &str, text: String| lines.push(format!("{what:<13}{text}\n"));
+    say(
+        "agent",
+        format!(
+            "starling {}, process {}, up {}",
+            report.version,
+            report.pid,
+            span(report.uptime)
+        ),
+    );
+    say(
+        "probe",
+        report
+            .probe_id
+            .map_or_else(|| "no number yet".to_owned(), |id| id.to_string()),
+    );
+    say("session", session_words(report));
+    if let Some(advice) = &session.advice {
+        say("", advice.clone());
+    }
+    if session.state != SessionState::Connected {
+        say("key", report.public_key.clone());
+    }
+    if let Some(controller) = &session.controller {
+        say("controller", controller.clone());
+    }
+    if let Some(command) = &session.last_command {
+        say(
+            "last command",
+            format!("{}, {} ago", command.words, span(ago(report, command.time))),
+        );
+    }
+    match &report.jobs {
+        None => say(
+            "jobs",
+            "the main loop does not answer: the agent hangs, restart it".to_owned(),
+        ),
+        Some(jobs) if jobs.is_empty() => say("jobs", "none".to_owned()),
+        Some(jobs) => {
+            for job in jobs {
+                let mut text = format!("{} {}", job.scheduled, job.kind);
+                if job.one_offs > 0 {
+                    text += &format!(", {} one-offs", job.one_offs);
+                }
+                if job.running > 0 {
+                    text += &format!(", {} running", job.running);
+                }
+                if let Some(next) = job.next {
+                    let wait = u64::try_from(next - report.time).unwrap_or(0);
+                    text += &format!(", next in {}", span(wait));
+                }
+                say("jobs", text);
+            }
+        }
+    }
+    say("results", queue(report, &report.results.periodic));
+    if report.results.one_offs != Queue::default() {
+        say("one-offs", queue(report, &report.results.one_offs));
+    }
+    say(
+        "last upload",
+        report.results.last_accepted.map_or_else(
+            || "none accepted yet".to_owned(),
+            |at| format!("accepted {} ago", span(ago(report, at))),
+        ),
+    );
+    say(
+        "clock",
+        match u64::try_from(report.clock.lts) {
+            Ok(lts) => format!("confirmed by the controller {} ago", span(lts)),
+            Err(_) => "never confirmed by a controller".to_owned(),
+        },
+    );
+    say("network", network(report));
+    say("privileges", privileges(report));
+    for line in &report.host.confinement {
+        say("confinement", line.clone());
+    }
+    for trouble in &report.troubles {
+        say(
+            "trouble",
+            format!("{} ago: {}", span(ago(report, trouble.time)), trouble.words),
+        );
+    }
+    lines.concat()
+}
+
+fn session_words(report: &Report) -> String {
+    let session = &report.session;
+    let words = if session.words.is_empty() {
+        "starting"
+    } else {
+        &session.words
+    };
+    let mut text = words.to_owned();
+    if session.since > 0 {
+        text += &format!(", since {}", span(ago(report, session.since)));
+    }
+    if let Some(next) = session.next_attempt {
+        let wait = u64::try_from(next - report.time).unwrap_or(0);
+        text += &format!(", next attempt in {}", span(wait));
+    }
+    text
+}
+
+fn queue(report: &Report, queue: &Queue) -> String {
+    let mut text = match queue.lines {
+        0 => "none waiting".to_owned(),
+        lines => format!("{lines} waiting, {} bytes", queue.bytes),
+    };
+    if let Some(oldest) = queue.oldest {
+        text += &format!(", for {}", span(ago(report, oldest)));
+    }
+    if queue.held > 0 {
+        text += &format!(", {} bytes in memory only", queue.held);
+    }
+    if queue.dropped > 0 {
+        text += &format!(", {} lost since the start", queue.dropped);
+    }
+    if let Some(why) = &queue.disk_refuses {
+        text += &format!(", the disk refuses: {why}");
+    }
+    text
+}
+
+fn network(report: &Report) -> String {
+    match (report.host.ipv4, report.host.ipv6) {
+        (true, true) => "IPv4 and IPv6",
+        (true, false) => "IPv4 only",
+        (false, true) => "IPv6 only",
+        (false, false) => "no route to the internet: check the host's network",
+    }
+    .to_owned()
+}
+
+fn privileges(report: &Report) -> String {
+    match (report.host.raw_sockets, report.host.datagram_icmp) {
+        (true, _) => "raw sockets: everything can be measured",
+        (false, true) => {
+            "no raw sockets: ping works, the rest of ICMP does not; give it CAP_NET_RAW"
+        }
+        (false, false) => "no raw sockets: no ping and traceroute; give it CAP_NET_RAW",
+    }
+    .to_owned()
+}
+
+fn ago(report: &Report, time: i64) -> u64 {
+    u64::try_from(report.time - time).unwrap_or(0)
+}
+
+/// A time as people say it, in its two largest units.
+fn span(secs: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let at = units
+        .iter()
+        .position(|(size, _)| secs >= *size)
+        .unwrap_or(3);
+    let (size, name) = units[at];
+    let rest = units
+        .get(at + 1)
+        .map(|(small, name)| (secs % size / small, *name))
+        .filter(|(count, _)| *count > 0);
+    match rest {
+        Some((count, small)) => format!("{} {name} {count} {small}", secs / size),
+        None => format!("{} {name}", secs / size),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::status::{Host, Jobs, Session, Trouble};
+
+    #[test]
+    fn times_are_said_in_two_units() {
+        for (secs, words) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (90, "1 min 30 s"),
+            (3_600, "1 h"),
+            (90_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(secs), words);
+        }
+    }
+
+    #[test]
+    fn a_waiting_probe_is_told_what_to_do() {
+        let report = Report {
+            version: "1.0".to_owned(),
+            pid: 7,
+            time: 1000,
+            uptime: 61,
+            public_key: "ssh-ed25519 AAAA x".to_owned(),
+            session: Session {
+                state: SessionState::WaitingForApproval,
+                words: "not approved yet".to_owned(),
+                advice: Some("have it approved".to_owned()),
+                since: 940,
+                next_attempt: Some(1030),
+                ..Session::default()
+            },
+            jobs: Some(vec![Jobs {
+                kind: "ping".to_owned(),
+                scheduled: 3,
+                running: 1,
+                next: Some(1005),
+                one_offs: 0,
+            }]),
+            host: Host {
+                ipv4: true,
+                ..Host::default()
+            },
+            troubles: vec![Trouble {
+                time: 999,
+                words: "something".to_owned(),
+            }],
+            clock: crate::observe::status::WallClock {
+                confirmed: None,
+                lts: -1,
+            },
+            ..Report::default()
+        };
+        assert_eq!(
+            tell(&report),
+            "agent        starling 1.0, process 7, up 1 min 1 s\n\
+             probe        no number yet\n\
+             session      not approved yet, since 1 min, next attempt in 30 s\n\
+             \x20            have it approved\n\
+             key          ssh-ed25519 AAAA x\n\
+             jobs         3 ping, 1 running, next in 5 s\n\
+             results      none waiting\n\
+             last upload  none accepted yet\n\
+             clock        never confirmed by a controller\n\
+             network      IPv4 only\n\
+             privileges   no raw sockets: no ping and traceroute; give it CAP_NET_RAW\n\
+             trouble      1 s ago: something\n"
+        );
+    }
+}
