@@ -224,6 +224,17 @@ pub struct Outcome {
     pub answered: bool,
 }
 
+impl Outcome {
+    /// Takes out of the results what no raw socket saw and the driver filled in.
+    pub fn leave_out_guesses(&mut self) {
+        for body in &mut self.bodies {
+            if let Body::Traceroute(body) = body {
+                body.leave_out_guesses();
+            }
+        }
+    }
+}
+
 /// Which addresses of a name are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {

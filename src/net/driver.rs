@@ -72,7 +72,12 @@ pub(super) async fn run(
                 output: &output,
             });
             match output {
-                Output::Done(outcome) => return outcome,
+                Output::Done(mut outcome) => {
+                    if run.guesses {
+                        outcome.leave_out_guesses();
+                    }
+                    return outcome;
+                }
                 effect => run.perform(effect),
             }
         }
@@ -103,6 +108,8 @@ struct Run<'a> {
     serial: u64,
     /// Whether everything was taken in since the deadline passed.
     swept: bool,
+    /// Packets were put together from what the kernel told of them, for lack of a raw socket.
+    guesses: bool,
 }
 
 impl<'a> Run<'a> {
@@ -118,6 +125,7 @@ impl<'a> Run<'a> {
             lookups: Vec::new(),
             serial: 0,
             swept: false,
+            guesses: false,
         }
     }
 
@@ -295,6 +303,7 @@ impl<'a> Run<'a> {
         match Endpoint::open(&opener, spec) {
             Ok(endpoint) => {
                 let (local, ident) = (endpoint.local(), endpoint.ident());
+                self.guesses |= endpoint.guesses();
                 self.endpoints.insert(on, (self.serial, endpoint));
                 let of = Some((on, self.serial));
                 self.answer(of, Input::Opened { on, local, ident });

@@ -88,6 +88,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether ICMP errors are put together from what the error queue tells of them.
+    pub(super) fn guesses(&self) -> bool {
+        self.own.as_ref().is_some_and(Own::guesses)
+    }
+
     pub(super) fn send(&mut self, timing: &Timing, packet: &Packet) -> Result<(), Errno> {
         let Packet {
             tag,

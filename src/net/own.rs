@@ -88,6 +88,11 @@ impl Own {
         self.local
     }
 
+    /// Whether ICMP errors are put together from what the error queue tells of them.
+    pub(super) const fn guesses(&self) -> bool {
+        self.role.has_errors()
+    }
+
     /// Sends one packet, to `port` of the target if the socket is not connected.
     pub(super) fn send(
         &mut self,

@@ -186,6 +186,28 @@ pub struct Seen {
 }
 
 impl Body {
+    /// Takes out what is not known of ICMP errors that came by the kernel's error queue: their size, the TOS that
+    /// they quote, and their TTL where the kernel did not tell one.
+    pub(crate) fn leave_out_guesses(&mut self) {
+        let Outcome::Hops(hops) = &mut self.outcome else {
+            return;
+        };
+        for hop in hops {
+            let HopOutcome::Items(items) = &mut hop.outcome else {
+                continue;
+            };
+            for item in items {
+                if let Item::Answer(answer) = item
+                    && let Detail::Error(error) = &mut answer.detail
+                {
+                    answer.size = None;
+                    answer.ttl = answer.ttl.filter(|ttl| *ttl > 0);
+                    error.quoted_tos = None;
+                }
+            }
+        }
+    }
+
     /// The RESULT line.
     #[must_use]
     pub fn line(&self, head: &Head, dialect: Dialect) -> String {
