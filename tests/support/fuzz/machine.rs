@@ -93,6 +93,7 @@ struct World<'a> {
     wishes: VecDeque<Output>,
     doors: BTreeMap<Handle, Door>,
     packets: usize,
+    stopped: bool,
     done: Option<Outcome>,
     transcript: Option<Transcript>,
     recorder: Option<Recorder>,
@@ -110,6 +111,7 @@ impl<'a> World<'a> {
             wishes: VecDeque::new(),
             doors: BTreeMap::new(),
             packets: 0,
+            stopped: false,
             done: None,
             transcript: None,
             recorder: Recorder::new(spec).ok(),
@@ -127,6 +129,8 @@ impl<'a> World<'a> {
         }
         self.end();
         let outcome = self.done.take().expect("it is over");
+        // Only a person who says stop gets what there is, perhaps nothing.
+        assert!(self.stopped || !outcome.bodies.is_empty(), "no result");
         hold_lines(self.spec, &outcome);
         // What still comes in is nobody's business.
         for input in [
@@ -190,6 +194,7 @@ impl<'a> World<'a> {
         if let Input::Resolved(_) = input {
             self.drop_wishes(|wish| matches!(wish, Output::Resolve { .. }));
         }
+        self.stopped |= input == Input::Stop;
         let mut now = self.now();
         if let Some(transcript) = &mut self.transcript {
             transcript.input(&now, &input);
@@ -563,7 +568,7 @@ fn stray(bytes: &mut Bytes<'_>) -> Input {
         0 => Input::Opened {
             on,
             local: SocketAddr::new(bytes.array::<4>().into(), 0),
-            ident: tag as u16,
+            ident: u16::from(form),
         },
         1 => Input::Sent { on, tag },
         2 => Input::Stamped { on, tag },

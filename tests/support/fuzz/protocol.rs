@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use starling::{
     clock::{Now, Tick, UnixTime},
-    controller::telnet::{Dialogue, Heard, Say},
+    controller::telnet::{Dialogue, Heard, Outcome, Say},
     dialect::Dialect,
     measurement::{Rules, Spec},
     protocol::{
@@ -139,41 +139,50 @@ fn dialogue_of(dialect: Dialect, script: &[(u64, Vec<u8>)], size: u8) -> Vec<Spo
     spoken
 }
 
-/// The controller's side of it. First byte: the pieces; second: how many lines it sends.
+/// The controller's side of it. First byte: the pieces; second: how many lines it sends. What it sends is on its way
+/// until the next NUL.
 pub(crate) fn dialogue(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let (seed, lines) = (bytes.byte(), bytes.byte() % 4);
-    let lines = Arc::new(vec!["CRONTAB /home/atlas/crons/7".to_owned(); lines.into()]);
+    let lines = vec!["CRONTAB /home/atlas/crons/7".to_owned(); lines.into()];
     let text = bytes.rest();
-    let mut ends = Vec::new();
-    for size in [seed, 0] {
-        let mut dialogue = Dialogue::new(Tick::default(), session(), Arc::clone(&lines));
-        let mut done = None;
-        let mut sent = 0;
-        let heard = pieces(text, size).map(Heard::Bytes);
-        for heard in heard.chain([Heard::Closed]) {
-            let mut said = dialogue.handle(Tick::from_millis(1), heard);
-            while !said.is_empty() {
-                let mut next = Vec::new();
-                for say in said {
-                    assert!(done.is_none(), "nothing after the end");
-                    match say {
-                        Say::Send(bytes) => {
-                            sent += bytes.len();
-                            next.extend(dialogue.handle(Tick::from_millis(1), Heard::Sent));
-                        }
-                        Say::Done(outcome) => done = Some(outcome),
-                    }
-                }
-                said = next;
+    let [pieced, single] = [seed, 0].map(|size| controller(text, size, &lines));
+    assert_eq!(pieced, single);
+}
+
+/// Holds a dialogue with a probe that says this in pieces; how it ends.
+fn controller(text: &[u8], size: u8, lines: &[String]) -> Outcome {
+    let now = Tick::from_millis(1);
+    let mut dialogue = Dialogue::new(Tick::default(), session(), Arc::new(lines.to_vec()));
+    let (mut done, mut sent) = (None, 0);
+    let mut take = |said: Vec<Say>| {
+        let mut sends = false;
+        for say in said {
+            assert!(done.is_none(), "nothing after the end");
+            match say {
+                Say::Send(bytes) => (sends, sent) = (true, sent + bytes.len()),
+                Say::Done(outcome) => done = Some(outcome),
             }
-            assert_eq!(done.is_some(), dialogue.deadline().is_none());
         }
-        let outcome = done.expect("a closed connection is the end");
-        assert!(outcome.sent <= lines.len() && sent < 1 << 10);
-        ends.push(outcome.end);
+        (sends, done.is_some())
+    };
+    for part in text.split(|byte| *byte == 0) {
+        let mut sends = false;
+        for piece in pieces(part, size) {
+            let (more, over) = take(dialogue.handle(now, Heard::Bytes(piece)));
+            sends |= more;
+            assert_eq!(over, dialogue.deadline().is_none());
+        }
+        while sends {
+            (sends, _) = take(dialogue.handle(now, Heard::Sent));
+        }
     }
-    assert_eq!(ends[0], ends[1]);
+    let (_, over) = take(dialogue.handle(now, Heard::Closed));
+    assert!(over && dialogue.deadline().is_none(), "closed is the end");
+    assert!(sent < 1 << 10);
+    let outcome = done.expect("it is over");
+    assert!(outcome.sent <= lines.len());
+    outcome
 }
 
 /// One line of a logged-in connection.

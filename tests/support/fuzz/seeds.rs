@@ -194,11 +194,11 @@ const MACHINES: &[(&str, &str)] = &[
     (
         "evping -4 -c 3 -A 1 192.0.2.1",
         // Resolved, opened, sent, a reply, the interval, sent, a late duplicate, a loss.
-        "00 00  00 1234  00  70 0000 00 00  06 00  70 0000 00 00  70 0001 00 00  06 00 06",
+        "00 00  00 1234  00  77 0000 00 00  06 00  77 0000 00 00  77 0001 00 00  06 00 06",
     ),
     (
         "evping -6 -c 2 -s 60 host.example",
-        "00 01  00 1234  00 0d 00  70 0000 20 0001ff 00  06 05 01 00 01  06",
+        "00 01  00 1234  00 0d 00  77 0000 20 0001ff 00  06 05 01 00 01  06",
     ),
     ("evping -4 -r -c 1 host.example", "05 00 00  00"),
     (
@@ -286,9 +286,10 @@ const TELNET: &[&str] = &[
 ];
 
 const DIALOGUE: &[&str] = &[
-    "\x01\x02Atlas probe, see http://atlas.ripe.net/\r\n\r\nProbe 1 (host) login: \r\nPassword: OK\r\n\r\n",
-    "\x07\x01x login: \r\nPassword: BAD_PASSWORD\r\n\r\n",
-    "\0\x03 login: Password: BAD_COMMAND\r\n\r\nOK\r\n\r\n",
+    "\x01\x02Atlas probe, see http://atlas.ripe.net/\r\n\r\nProbe 1 (host) login: \0\r\nPassword: \0OK\r\n\r\n\0OK\r\n\r\n",
+    "\x07\x01x login: \0\r\nPassword: \0BAD_PASSWORD\r\n\r\n",
+    "\0\x03 login: \0Password: \0BAD_COMMAND\r\n\r\n\0OK\r\n\r\n",
+    "\x05\x02 login: \0Password: \0\0BAD_PATH\r\n\r\n\0OK\r\n\r\n",
 ];
 
 const COMMANDS: &[&str] = &[

@@ -90,7 +90,6 @@ pub(crate) fn spec(command: &str, dialect: Dialect) -> Option<Spec> {
 /// The lines of a finished run are one line of JSON each, and a controller takes them.
 pub(crate) fn hold_lines(spec: &Spec, outcome: &Outcome) {
     let head: Head = spec.head(&Version::of_tests());
-    assert!(!outcome.bodies.is_empty(), "a run without a result");
     for body in &outcome.bodies {
         assert_eq!(body.kind(), spec.kind());
         for dialect in Dialect::ALL {
