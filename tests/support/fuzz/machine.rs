@@ -81,6 +81,8 @@ struct Door {
     local: Option<SocketAddr>,
     sent: Vec<Packet>,
     written: Vec<u8>,
+    /// The server's certificates are asked for, and have not been shown.
+    certificates: bool,
 }
 
 /// A machine and everything around it.
@@ -228,10 +230,12 @@ impl<'a> World<'a> {
         );
         assert!(self.doors.len() <= 64, "{} handles", self.doors.len());
         // The driver bounds a look-up by itself; everything else is for the machine to bound.
-        let resolves = self
-            .wishes
-            .iter()
-            .any(|wish| matches!(wish, Output::Resolve { .. } | Output::Resolvers { .. }));
+        let resolves = self.wishes.iter().any(|wish| {
+            matches!(
+                wish,
+                Output::Resolve { .. } | Output::Resolvers { .. } | Output::ReadFile { .. }
+            )
+        });
         match (&self.done, self.machine.deadline()) {
             (Some(_), deadline) => assert_eq!(deadline, None, "a deadline after the end"),
             (None, deadline) => assert!(deadline.is_some() || resolves, "a run that hangs"),
@@ -243,9 +247,12 @@ impl<'a> World<'a> {
             Output::Open { on, socket } => {
                 self.door(*on).socket = Some(socket.clone());
             }
-            Output::Connect { on, .. } => {
+            Output::Connect { on, stream } => {
                 self.packets += 1;
-                self.door(*on).socket = None;
+                let door = self.door(*on);
+                door.socket = None;
+                let tls = stream.tls.as_ref();
+                door.certificates = tls.is_some_and(|tls| tls.only_certificates);
             }
             Output::Send { on, packet } => {
                 self.packets += 1;
@@ -406,7 +413,15 @@ impl<'a> World<'a> {
                 }
             }
             Output::Write { on, .. } => Input::Written { on },
-            Output::Await { on } => Input::Readable { on },
+            Output::Await { on } => {
+                if self.door(on).certificates && bytes.byte() & 1 == 1 {
+                    self.door(on).certificates = false;
+                    let tls = session(bytes.byte(), bytes);
+                    Input::Certified { on, tls }
+                } else {
+                    Input::Readable { on }
+                }
+            }
             Output::Read { on, max } => {
                 let form = bytes.byte();
                 let mut read = match form & 1 {
@@ -474,8 +489,8 @@ fn most_packets(spec: &Spec) -> usize {
             usize::from(options.count.max(1)) * hops
         }
         Options::Ntp(options) => options.count.into(),
-        // Up to three addresses, or three resolvers, for each try.
-        Options::Dns(options) => (options.retry as usize + 1) * 3,
+        // Up to three addresses of each of up to three resolvers, for each try.
+        Options::Dns(options) => (options.retry as usize + 1) * 9,
         // Up to three addresses, and a second hello to the one that connects.
         Options::Tls(_) => 4,
         // Up to three addresses.
@@ -597,6 +612,11 @@ fn stray(bytes: &mut Bytes<'_>) -> Input {
         10 => Input::Resolved(Ok(addresses(Family::Both, bytes))),
         11 => Input::Resolved(Err(ResolveError::NotKnown)),
         12 => Input::Resolvers(vec!["192.0.2.9".to_owned()]),
+        13 => Input::File((tag & 1 == 1).then(|| bytes.chunk().to_vec())),
+        14 => Input::Certified {
+            on,
+            tls: session(form, bytes),
+        },
         _ => Input::Deadline,
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod machine;
 mod peer;
 pub(crate) mod protocol;
 pub(crate) mod storage;
+pub(crate) mod stream;
 pub(crate) mod text;
 pub(crate) mod wire;
 
@@ -23,6 +24,8 @@ pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("ntp", wire::ntp),
     ("dns", wire::dns),
     ("http2", wire::http2),
+    ("http", stream::http),
+    ("tls", stream::tls),
     ("telnet", protocol::telnet),
     ("interpreter", protocol::interpreter),
     ("dialogue", protocol::dialogue),

@@ -29,6 +29,8 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "ntp" => packets(&["ntp-reply"]),
         "dns" => hex(DNS),
         "http2" => hex(HTTP2),
+        "http" => texts(HTTP),
+        "tls" => hex(TLS),
         "telnet" => texts(TELNET),
         "interpreter" => interpreter(),
         "dialogue" => texts(DIALOGUE),
@@ -248,6 +250,34 @@ const MACHINES: &[(&str, &str)] = &[
          00 06",
     ),
     (
+        "evsslgetcert -4 -p 443 www.example.com",
+        // Connected by our own TLS, readable, a flight that is an alert, then a second hello.
+        "00 00  00 00  00 00  00 0e 15030300020228  00 00  00 00  00 00  00 92 16 0303 0045
+         02 000026 0303 0000000000000000 0000000000000000 0000000000000000 0000000000000000 00 c02f 00
+         0b 000017 000014 00000a 30820001020304050607 000004 deadbeef 00",
+    ),
+    (
+        "evsslgetcert -6 -V TLS1.2 2001:db8::1",
+        "00 00  00 00  00  00  00 0e 15030300020246  06 06",
+    ),
+    (
+        "evsslgetcert -4 -h sni.example 192.0.2.1",
+        "00 00  00 00  00 01 44 04 30820001  00 0e 15030300020228 06",
+    ),
+    (
+        "evhttpget -4 -1 --all --store-headers 100 --store-body 50 http://www.example.com/x?y",
+        "00 02  00 00  00  00  00 54 485454502f312e3120323030204f4b0d0a436f6e74656e742d4c656e6774683a20320d0a0d0a6f6b
+         00 00 00 00 00 00 00 00 06",
+    ),
+    (
+        "evhttpget -6 -c --etim --post-file /home/atlas/data/p https://www.example.com:8443/",
+        "00 03 61 62 63  00 02  00 04  00  00  00 20 485454502f312e3120343034200d0a0d0a 00 00 05 00 06 06",
+    ),
+    (
+        "evhttpget -0 --head http://192.0.2.1/",
+        "00 00  00 00  00  00  00 1c 485454502f312e30203230300d0a0d0a 00 06",
+    ),
+    (
         "evtdig --resolv -4 --a $r.$t.$p.example.",
         "00 02 00 01  00 00  00 1234 00 77 0000 00 80 00 00 06 00 00 00 1234 00 06 06",
     ),
@@ -278,6 +308,28 @@ const HTTP2: &[&str] = &[
      000008 06 00 00000000 0001020304050607  000008 07 00 00000000 00000000 00000000",
     "# Only a header block: indexed, incremental, size update, literals\n\
      3f e1 1f 82 86 84 41 0f 7777772e6578616d706c652e636f6d 58 08 6e6f2d6361636865 be 00 01 61 01 62",
+];
+
+const HTTP: &[&str] = &[
+    "\0\0\x05HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n\r\nhello",
+    "\0\0\x03HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nTrailer: x\r\n\r\n",
+    "\x01\0\x07HTTP/1.0 301 Moved\nLocation: /\n\n",
+    "\x02\x06\x02HTTP/1.1 404 Not Found\r\nServer: x\r\n\r\nuntil it closes",
+    "\x04\x03\x09http/1.1 100 \r\n\r\nHTTP/1.1 204 None\r\n\r\n",
+];
+
+const TLS: &[&str] = &[
+    "# A ServerHello of TLS 1.2 and two certificates in one record\n\
+     00 05 16 0303 0045 \
+     02 000026 0303 0000000000000000 0000000000000000 0000000000000000 0000000000000000 00 c02f 00 \
+     0b 000017 000014 00000a 30820001020304050607 000004 deadbeef",
+    "# TLS 1.3 chosen by an extension\n\
+     01 01 16 0303 0032 02 00002e 0303 0000000000000000 0000000000000000 0000000000000000 0000000000000000 00 1301 00 \
+     0006 002b 0002 0304",
+    "# An alert in two records, in pieces\n00 02 15 0301 0001 02 15 0301 0001 46",
+    "# A retry, then a change of cipher\n\
+     01 00 16 0303 0032 02 00002e 0303 cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c 00 1301 00 \
+     0006 002b 0002 0304 14 0303 0001 01",
 ];
 
 const TELNET: &[&str] = &[
