@@ -271,19 +271,18 @@ impl fmt::Display for Why<'_> {
             Finding::NotConnected(text) => write!(f, "no connection: {text}"),
             Finding::ConnectTimeout => f.write_str("no connection within 5 s"),
             Finding::Stalled { greeted, why, .. } => {
-                let awaited = if *greeted { "certificates" } else { "a hello" };
+                let awaited = if *greeted { "certificates" } else { "hello" };
                 match why {
-                    Missing::Timeout => write!(f, "connected, but sent no {awaited} within 5 s")?,
-                    Missing::Closed => write!(f, "closed without sending {awaited}")?,
+                    Missing::Timeout => write!(f, "connected, but no {awaited} within 5 s"),
+                    Missing::Closed => write!(f, "the server closed before its {awaited}"),
                     Missing::Broken(errno) => {
                         let text = nix::errno::Errno::from_raw(*errno).desc();
-                        write!(f, "the connection broke before {awaited}: {text}")?;
+                        write!(f, "the connection broke before the {awaited}: {text}")
                     }
                     Missing::TooMuch => {
-                        write!(f, "more octets than any server sends, and no {awaited}")?
+                        write!(f, "more octets than any server sends, and no {awaited}")
                     }
                 }
-                Ok(())
             }
             Finding::Nonsense(problem) => write!(f, "does not speak TLS properly: {problem}"),
             Finding::Forbidden => f.write_str("address not allowed"),
