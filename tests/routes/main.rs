@@ -9,17 +9,18 @@
     reason = "a test fails by panicking and speaks on stdout"
 )]
 
-#[path = "support/netns.rs"]
+mod chain;
+#[path = "../support/netns.rs"]
 mod netns;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
-#[path = "support/script.rs"]
+#[path = "../support/script.rs"]
 mod script;
 
 use std::{net::UdpSocket, process::ExitCode, thread::JoinHandle};
 
 use script::{block_on, open_net};
 use starling::{
-    measurement::{Input, Outcome, Rules, Run, Spec, Version},
+    measurement::{Carry, Input, Outcome, Rules, Run, Spec, Version},
     net::{
         Event, Net, Precision,
         recording::{self, Recorder},
@@ -66,8 +67,9 @@ fn main() -> ExitCode {
     }
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     netns::two_hosts_and_a_router();
+    chain::build();
     let mut failed = 0;
-    for (name, case) in CASES {
+    for (name, case) in CASES.iter().chain(chain::CASES) {
         if filter.as_deref().is_some_and(|part| !name.contains(part)) {
             continue;
         }
@@ -93,6 +95,11 @@ struct Measured {
 }
 
 async fn measure(net: Net, command: String) -> Measured {
+    measure_after(net, command, Carry::default()).await
+}
+
+/// A run that continues where another left off.
+async fn measure_after(net: Net, command: String, carry: Carry) -> Measured {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     let rules = Rules {
         dialect: Default::default(),
@@ -106,7 +113,7 @@ async fn measure(net: Net, command: String) -> Measured {
         seed: 7,
         ..Run::default()
     };
-    let machine = spec.start(run, Default::default());
+    let machine = spec.start(run, carry);
     let outcome = net
         .run(machine, |event| {
             if let Event::In {
@@ -141,15 +148,23 @@ fn run(command: &str) -> Measured {
     block_on(measure(open_net(), command.to_owned()))
 }
 
-/// The line with every round-trip time gone, and what names the target and its resolution kept.
+/// The line from the name of the target on, with a `T` for every round-trip time.
 fn timeless(line: &str) -> String {
-    let mut rest = line;
+    let (_, mut rest) = line.split_once("\"dst_name\":").expect("a target");
     let mut out = String::new();
     while let Some((before, after)) = rest.split_once("\"rtt\":") {
-        out += before;
+        out = out + before + "\"rtt\":T";
         rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
     }
     out + rest
+}
+
+/// What stands in `result`, with a `T` for every round-trip time.
+fn items(line: &str) -> String {
+    let line = timeless(line);
+    let (_, result) = line.split_once("\"result\": ").expect("a result");
+    let result = result.trim_end().strip_suffix(" }");
+    result.expect("an object").to_owned()
 }
 
 fn every_protocol_finds_router_and_target() {
