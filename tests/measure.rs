@@ -448,6 +448,10 @@ fn every_type_gives_json_and_result_lines() {
     }
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "the caller waits; a failing test ends the process"
+)]
 /// A run in progress, and what it has said so far: lines up to one that begins so.
 fn begin(line: &str, until: &str) -> (Child, BufReader<std::process::ChildStdout>, String) {
     let mut child = command(line)

@@ -302,7 +302,8 @@ fn finish(talk: &impl Talk, outcome: &Outcome, found: &Found) -> super::super::O
     }
     if found.refused && !found.begun {
         let error = anyhow::anyhow!(
-            "this needs a raw socket, which the system refused.\n{}",
+            "this needs a raw socket, which the system refused.\n{}\nPing and `traceroute --icmp` also do with: \
+             sudo sysctl net.ipv4.ping_group_range=\"0 2147483647\"",
             grant()
         );
         return Err(Failure::new(Exit::NoPermission, error));

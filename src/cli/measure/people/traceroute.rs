@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use clap::Parser;
 
 use super::{Addresses, Form, Say, Talk, interval, is_ipv6};
-use crate::measurement::{
-    Body, Outcome, Seen,
-    traceroute::{Answer, Code, Detail, HopOutcome, Item, Outcome as Trace},
+use crate::{
+    measurement::{
+        Body, Outcome, Seen,
+        traceroute::{Answer, Code, Detail, HopOutcome, Item, Outcome as Trace},
+    },
+    wire::icmp::Object,
 };
 
 /// Find the routers on the way to a host, and how long they take to answer.
@@ -243,7 +246,7 @@ fn words_of(answer: &Answer) -> Vec<String> {
                     .map(|to| format!("(sent on to {to})")),
             );
             let labels = error.extensions.iter().flat_map(|all| &all.objects);
-            for label in labels.filter_map(|object| object.labels()).flatten() {
+            for label in labels.filter_map(Object::labels).flatten() {
                 words.push(format!(
                     "<MPLS:L={},E={},S={},T={}>",
                     label.label,
