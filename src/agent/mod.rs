@@ -21,7 +21,8 @@ mod storage;
 mod tables;
 mod window;
 
-pub use status::Status;
+pub use start::{resolve_through, servers};
+pub use status::{Status, has_route};
 pub use storage::Stored;
 pub use window::{SOCKET, place};
 

@@ -204,7 +204,10 @@ fn introduce(key: &ProbeKey, made: bool, watcher: Option<&mpsc::Sender<Event>>) 
 }
 
 /// The configured registration servers with their keys, or the production servers.
-pub(super) fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentError> {
+///
+/// # Errors
+/// A host key cannot be read.
+pub fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentError> {
     if configured.is_empty() {
         return Ok(ServerList::Prod.servers());
     }
@@ -228,7 +231,8 @@ pub(super) fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, 
 }
 
 /// The session's names go through the same resolver as everything else.
-fn resolve_through(net: Net) -> session::ssh::Resolve {
+#[must_use]
+pub fn resolve_through(net: Net) -> session::ssh::Resolve {
     Arc::new(move |host: String, port: u16| {
         let net = net.clone();
         Box::pin(async move {

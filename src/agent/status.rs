@@ -285,6 +285,7 @@ fn oldest(folder: &Path) -> Option<i64> {
 }
 
 /// Whether the host would know where to send a packet: nothing is sent.
-pub(crate) fn has_route(from: IpAddr, to: IpAddr) -> bool {
+#[must_use]
+pub fn has_route(from: IpAddr, to: IpAddr) -> bool {
     UdpSocket::bind((from, 0)).is_ok_and(|socket| socket.connect((to, 9)).is_ok())
 }

@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Errors are printed once, as a chain. Exit codes
 //! mean something: see [`Exit`].
 
+mod check;
 mod controller;
 mod key;
 mod lab;
@@ -97,6 +98,8 @@ enum Command {
     Measure(MeasureArgs),
     /// Say how the running probe stands, and what it lacks.
     Status(StatusArgs),
+    /// Look the host over, before and after installation: each finding with its remedy.
+    Check(CheckArgs),
     /// Show, make or import the probe's key.
     Key(KeyArgs),
 }
@@ -286,6 +289,33 @@ struct StatusArgs {
 }
 
 #[derive(Args, Debug)]
+struct CheckArgs {
+    /// Go to the network: look up names, and greet each registration server without logging in.
+    #[arg(long)]
+    network: bool,
+    /// The findings as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    /// The configuration file; without it, the defaults.
+    #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where keys, state and results are kept.
+    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The probe's private key file.
+    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Look at this server instead of the configured ones: `HOST:PORT=ssh-rsa AAAA…`. May be repeated.
+    #[arg(
+        long = "registration-server",
+        env = "STARLING_REGISTRATION_SERVERS",
+        value_delimiter = ',',
+        value_name = "SERVER"
+    )]
+    registration_servers: Vec<Server>,
+}
+
+#[derive(Args, Debug)]
 struct KeyArgs {
     /// The probe's private key file; by default `probe_key` in the data directory.
     #[arg(long, env = "STARLING_KEY_FILE", global = true, value_name = "FILE")]
@@ -365,6 +395,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::main(&args),
         Command::Controller(args) => controller::main(&args),
         Command::Measure(args) => measure::main(&args),
+        Command::Check(args) => check::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Key(args) => key::main(&args),
     };

@@ -100,6 +100,30 @@ struct Seen {
     ended: Option<String>,
 }
 
+/// Connects as far as the server's host key, which must be the pinned one, and hangs up: nobody logs in.
+pub(super) async fn greet(target: &Target, resolve: &Resolve) -> Result<(), Failure> {
+    let stream = first_to_answer(addresses(target, resolve).await?).await?;
+    let (stream, _cut) = cuttable(stream).map_err(|cause| Failure::Ssh(cause.to_string()))?;
+    let (forward, _) = mpsc::channel(1);
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let client = Client {
+        host_key: target.host_key.clone(),
+        remote_port: None,
+        forward,
+        seen: Arc::clone(&seen),
+    };
+    let config = config(&target.host_key).map_err(|cause| Failure::Ssh(cause.to_string()))?;
+    let greeting = client::connect_stream(Arc::new(config), stream, client);
+    match timeout(LOGIN_LIMIT, greeting).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(cause)) => Err(explained(&cause, target, &seen)),
+        Err(_) => Err(Failure::TimedOut {
+            step: Step::Login,
+            limit: LOGIN_LIMIT,
+        }),
+    }
+}
+
 /// Connects and logs in.
 pub(super) async fn connect(
     target: &Target,

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Identity, Input, Output, RegistrationServer, Session, SessionEvent, Settings, State, disk,
+    Failure, Identity, Input, Output, RegistrationServer, Session, SessionEvent, Settings, State,
+    disk,
     event::Exchange,
     interpreter::{Change, Interpreter},
     state::Controller,
@@ -91,6 +92,20 @@ pub async fn run(
         _ = shutdown.wait_for(|stop| *stop) => {}
     }
     driver.hang_up();
+}
+
+/// Whether a registration server answers and proves its pinned host key; nobody logs in and nothing is registered.
+///
+/// # Errors
+/// It cannot be reached, shows another key, or has none that is known.
+pub async fn greet(server: &RegistrationServer, resolve: &Resolve) -> Result<(), Failure> {
+    let target = Target {
+        host: server.host.clone(),
+        port: server.port,
+        host_key: server.host_key.clone().ok_or(Failure::NoServer)?,
+        remote_port: None,
+    };
+    connect::greet(&target, resolve).await
 }
 
 struct Driver {

@@ -1,0 +1,279 @@
+//! What the host gives: key, directory, disk, clock, privileges, the kernel.
+
+use std::{
+    fs,
+    io::{self, IoSliceMut},
+    net::UdpSocket,
+    os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
+    path::Path,
+    time::Duration,
+};
+
+use nix::{
+    sys::{
+        socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
+        statvfs::statvfs,
+        time::TimeSpec,
+    },
+    unistd::{AccessFlags, access, getegid},
+};
+
+use super::Finding;
+use crate::{
+    clock::{Clock, UnixTime},
+    config::Config,
+    key::{KeyError, ProbeKey},
+    net::Capabilities,
+};
+
+/// No clock that is right says less: 2026-01-01.
+const EARLIEST: UnixTime = UnixTime::from_secs(1_767_225_600);
+
+pub(super) fn findings(config: &Config) -> Vec<Finding> {
+    vec![
+        data_dir(&config.data_dir),
+        disk(config),
+        key(&config.key_file()),
+        clock(&config.data_dir),
+        stamps(),
+        seccomp(),
+        landlock(),
+    ]
+}
+
+fn data_dir(path: &Path) -> Finding {
+    const WHAT: &str = "data directory";
+    let shown = path.display();
+    let meta = match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => meta,
+        Ok(_) => {
+            return Finding::problem(
+                WHAT,
+                format!("{shown} is no directory"),
+                "name another with --data-dir or data_dir",
+            );
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match existing(path).map(|parent| access(parent, AccessFlags::W_OK)) {
+                Some(Ok(())) => Finding::warning(
+                    WHAT,
+                    format!("{shown} is not there yet"),
+                    "nothing to do: `starling run` makes it",
+                ),
+                _ => Finding::problem(
+                    WHAT,
+                    format!("{shown} is not there and cannot be made by this user"),
+                    "make it for the user that runs the probe, or name another with --data-dir",
+                ),
+            };
+        }
+        Err(error) => {
+            return Finding::problem(
+                WHAT,
+                format!("{shown}: {error}"),
+                "run this as root or as the probe's user",
+            );
+        }
+    };
+    if let Err(errno) = access(
+        path,
+        AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK,
+    ) {
+        return Finding::problem(
+            WHAT,
+            format!("{shown} cannot be written: {}", errno.desc()),
+            "give it to the user that runs the probe, and run this as that user",
+        );
+    }
+    if meta.permissions().mode() & 0o077 != 0 {
+        return Finding::warning(
+            WHAT,
+            format!("{shown} is open to others, and the session's state is in it"),
+            format!("chmod 700 {shown}"),
+        );
+    }
+    Finding::ok(WHAT, format!("{shown} can be written"))
+}
+
+/// The nearest directory above that is there.
+fn existing(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).find_map(|path| {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        path.is_dir().then_some(path)
+    })
+}
+
+fn disk(config: &Config) -> Finding {
+    let place = if config.data_dir.is_dir() {
+        Some(config.data_dir.as_path())
+    } else {
+        existing(&config.data_dir)
+    };
+    let Some(told) = place.and_then(|place| statvfs(place).ok()) else {
+        return Finding::warning(
+            "disk",
+            "its free space cannot be told",
+            "see what `df` says of the data directory",
+        );
+    };
+    let free = told.blocks_available().saturating_mul(told.fragment_size());
+    let (free_mb, wanted_mb) = (free >> 20, config.spool.max_bytes >> 20);
+    if free < 1 << 20 {
+        Finding::problem(
+            "disk",
+            "it is full",
+            "make room: results are lost in a power cut",
+        )
+    } else if free < config.spool.max_bytes {
+        Finding::warning(
+            "disk",
+            format!(
+                "{free_mb} MiB free, less than the {wanted_mb} MiB that results may take in an outage"
+            ),
+            "make room, or lower max_bytes in [spool]",
+        )
+    } else {
+        Finding::ok("disk", format!("{free_mb} MiB free"))
+    }
+}
+
+fn key(path: &Path) -> Finding {
+    match ProbeKey::load(path) {
+        Ok(key) => Finding::ok("key", format!("{} {}", key.type_name(), key.fingerprint())),
+        Err(KeyError::Missing(_)) => Finding::warning(
+            "key",
+            format!("there is none at {} yet", path.display()),
+            "`starling run` makes one; to take one over, `starling key import FILE`",
+        ),
+        Err(error) => Finding::error("key", error),
+    }
+}
+
+fn clock(data_dir: &Path) -> Finding {
+    let now = Clock::start().unix();
+    let confirmed = fs::read_to_string(data_dir.join("timesync"))
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .map(UnixTime::from_secs);
+    let remedy = "run a time service such as systemd-timesyncd or chrony";
+    if now < EARLIEST {
+        return Finding::problem("clock", "the wall clock is years behind", remedy);
+    }
+    match confirmed {
+        Some(confirmed) if confirmed > now + Duration::from_secs(2) => Finding::problem(
+            "clock",
+            "the wall clock is behind the time that a controller confirmed before",
+            remedy,
+        ),
+        Some(_) => Finding::ok("clock", "a controller has confirmed it"),
+        None => Finding::ok("clock", "plausible; no controller has confirmed it yet"),
+    }
+}
+
+/// Whether the kernel stamps packets, tried with one to ourselves.
+fn stamps() -> Finding {
+    const WHAT: &str = "time stamps";
+    let remedy = "times are taken by the program instead, which a busy host makes worse";
+    match stamped() {
+        Ok(true) => Finding::ok(WHAT, "the kernel stamps packets"),
+        Ok(false) => Finding::warning(WHAT, "the kernel does not stamp packets", remedy),
+        Err(error) => Finding::warning(WHAT, format!("cannot be tried: {error}"), remedy),
+    }
+}
+
+fn stamped() -> io::Result<bool> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
+    socket.send_to(b"?", socket.local_addr()?)?;
+    let (mut byte, mut room) = ([0; 1], nix::cmsg_space!(TimeSpec));
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    let message = recvmsg::<SockaddrIn>(
+        socket.as_raw_fd(),
+        &mut parts,
+        Some(&mut room),
+        MsgFlags::empty(),
+    )?;
+    let mut told = message.cmsgs()?;
+    Ok(told.any(|told| matches!(told, ControlMessageOwned::ScmTimestampns(_))))
+}
+
+fn seccomp() -> Finding {
+    match fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
+        Ok(actions) if actions.contains("errno") => {
+            Finding::ok("seccomp", "the kernel can filter system calls")
+        }
+        _ => Finding::warning(
+            "seccomp",
+            "the kernel cannot filter system calls, or does not tell",
+            "nothing breaks; another kernel would confine the probe better",
+        ),
+    }
+}
+
+fn landlock() -> Finding {
+    match fs::read_to_string("/sys/kernel/security/lsm") {
+        Ok(modules)
+            if modules
+                .split([',', '\n'])
+                .any(|module| module == "landlock") =>
+        {
+            Finding::ok("landlock", "the kernel can confine file access")
+        }
+        Ok(_) => Finding::warning(
+            "landlock",
+            "the kernel does not confine file access",
+            "nothing breaks; add landlock to the kernel's `lsm=` parameter",
+        ),
+        Err(_) => Finding::warning(
+            "landlock",
+            "the kernel does not tell whether it can confine file access",
+            "nothing breaks; securityfs tells where it is mounted",
+        ),
+    }
+}
+
+pub(super) fn privileges(may: Capabilities) -> Vec<Finding> {
+    let raw = if may.raw {
+        Finding::ok("raw sockets", "can be opened: everything can be measured")
+    } else {
+        Finding::warning(
+            "raw sockets",
+            "cannot be opened by this user: no traceroute",
+            "run the probe with CAP_NET_RAW, as the systemd unit does (setcap cap_net_raw+ep on the binary)",
+        )
+    };
+    vec![raw, ping_group(may)]
+}
+
+fn ping_group(may: Capabilities) -> Finding {
+    const WHAT: &str = "ping sockets";
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap_or_default();
+    let range = range.split_whitespace().collect::<Vec<_>>().join(" ");
+    if may.datagram_icmp {
+        return Finding::ok(
+            WHAT,
+            format!("allowed to this group (ping_group_range {range})"),
+        );
+    }
+    let words = format!(
+        "not allowed to group {} (ping_group_range {range})",
+        getegid()
+    );
+    if may.raw {
+        // Raw sockets do all of it.
+        return Finding::ok(WHAT, format!("{words}, nor needed"));
+    }
+    Finding::warning(
+        WHAT,
+        format!("{words}: no ping"),
+        format!(
+            "sysctl net.ipv4.ping_group_range='{0} {0}', or CAP_NET_RAW",
+            getegid()
+        ),
+    )
+}
