@@ -278,6 +278,14 @@ impl Arrived {
         })
     }
 
+    /// Whether this has a time of arrival, by which it may be too late.
+    const fn is_of_the_network(&self) -> bool {
+        matches!(
+            self.input,
+            Input::Datagram { .. } | Input::Readable { .. } | Input::Read { .. }
+        )
+    }
+
     const fn is_stamp(&self) -> bool {
         matches!(self.input, Input::Stamped { .. })
     }
