@@ -296,7 +296,8 @@ impl Exchange {
             first_byte: self.first_byte_ms.unwrap_or_default(),
         };
         let complete = Complete {
-            ms: now.tick().millis_since(self.began),
+            // Where the kernel tells no time of the first bytes, they are noticed later than the last ones arrived.
+            ms: now.tick().millis_since(self.began).max(phases.first_byte),
             status: self.reader.status().unwrap_or_default(),
             header_size: self.reader.header_size(),
             body_size: self.reader.body_size(),

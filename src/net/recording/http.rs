@@ -3,7 +3,7 @@
 //! A recording holds one connection: what it says of the addresses and what each read gave, decrypted. Nothing is
 //! recorded of resolution and of connections that failed, so a run that ended in one cannot be replayed.
 
-use super::{Player, Reader, Record, ReplayError, Writer};
+use super::{MAX_RECORDING, Player, Reader, Record, ReplayError, Writer};
 use crate::{
     clock::{Now, Tick},
     measurement::{Input, Outcome, Output, machine::Handle},
@@ -13,6 +13,9 @@ const DATA: i32 = 1;
 const LOCAL: i32 = 2;
 const PEER: i32 = 3;
 const END: i32 = 4;
+
+/// Octets of a stream that are recorded: with a record for each read they stay below what is replayed.
+const MAX_DATA: usize = MAX_RECORDING / 16;
 
 /// Answers the machine from the records until it is done.
 pub(super) fn play(player: &mut Player, reader: &mut Reader<'_>) -> Result<Outcome, ReplayError> {
@@ -62,6 +65,8 @@ fn answer(output: Output, reader: &mut Reader<'_>, player: &Player) -> Result<In
 pub(super) struct Recording {
     writer: Writer,
     on: Option<Handle>,
+    /// Octets received.
+    kept: usize,
 }
 
 impl Record for Recording {
@@ -70,7 +75,13 @@ impl Record for Recording {
             Input::Connected { on, local, .. } if self.on == Some(*on) => {
                 self.writer.put_address(LOCAL, *local);
             }
-            Input::Read { on, bytes } if self.on == Some(*on) => self.writer.put(DATA, bytes),
+            // More than is replayed is not kept: the recording then ends early, as a broken one does.
+            Input::Read { on, bytes } if self.on == Some(*on) => {
+                self.kept += bytes.len();
+                if self.kept <= MAX_DATA {
+                    self.writer.put(DATA, bytes);
+                }
+            }
             Input::Ended { on, .. } if self.on == Some(*on) => self.writer.put(END, &[]),
             _ => {}
         }
@@ -80,6 +91,7 @@ impl Record for Recording {
         if let Output::Connect { on, stream } = output {
             self.on = Some(*on);
             self.writer = Writer::new();
+            self.kept = 0;
             self.writer.put_address(PEER, stream.to);
         }
     }
