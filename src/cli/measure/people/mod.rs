@@ -5,6 +5,7 @@
 
 mod dns;
 mod dns_reply;
+mod http;
 mod ntp;
 mod ping;
 mod speech;
@@ -26,7 +27,7 @@ use crate::{
     config::{BadDuration, parse_duration},
     dialect::Dialect,
     measurement::{
-        Input, Kind, Outcome, Output, Seen, Spec,
+        Input, Kind, Outcome, Output, Rules, Seen, Spec,
         machine::{Call, Failure as Refusal, ResolveError},
     },
     net::Event,
@@ -159,14 +160,8 @@ pub(super) fn main(kind: Kind, args: &MeasureArgs) -> super::super::Outcome {
         Kind::Ping => talk::<ping::Ping>(args),
         Kind::Traceroute => talk::<traceroute::Traceroute>(args),
         Kind::Dns => talk::<dns::Dns>(args),
+        Kind::Http => talk::<http::Http>(args),
         Kind::Ntp => talk::<ntp::Ntp>(args),
-        other => Err(Failure::new(
-            Exit::Usage,
-            anyhow::anyhow!(
-                "`starling measure {other}` is not built yet; use the controller's language: `starling measure {}`",
-                other.verb()
-            ),
-        )),
     }
 }
 
@@ -250,8 +245,13 @@ fn measure(talk: &mut impl Talk, args: &MeasureArgs) -> Result<(Outcome, Found),
         transcript: args.transcript.clone(),
         command: talk.words(),
     };
-    let spec = Spec::parse(&args.command, &rules(&args))
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    // As with addresses: files may be named anywhere.
+    let rules = Rules {
+        unsafe_paths: true,
+        ..rules(&args)
+    };
+    let spec =
+        Spec::parse(&args.command, &rules).map_err(|error| Failure::new(Exit::Usage, error))?;
     let silent = talk.form().is_silent();
     let style = Style::of_stdout();
     // Holds no more than the run keeps for its result, which is bounded.
