@@ -218,6 +218,11 @@ fn measurements(dialect: Dialect, targets: &Targets) -> Vec<Measurement> {
             targets.dns.ip()
         ),
         format!("evhttpget -4 -A 12001 http://{}/", targets.http),
+        format!(
+            "evsslgetcert -4 -p {} -A 14001 {}",
+            targets.tls.port(),
+            targets.tls.ip()
+        ),
     ];
     match targets.ntp {
         Some(ntp) => commands.push(format!("evntp -4 -A 9101 {ntp}")),

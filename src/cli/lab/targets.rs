@@ -5,6 +5,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use hickory_proto::{
@@ -15,6 +16,14 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
     task::JoinSet,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+    },
 };
 
 use crate::{
@@ -31,12 +40,18 @@ const CONNECTIONS: usize = 16;
 /// Bytes of a request that are read at most.
 const REQUEST: usize = 8192;
 
+/// The lab's certificate and key. No secret: nobody trusts them, and whoever has the source has them.
+const CERTIFICATE: &[u8] = include_bytes!("certificate.der");
+const KEY: &[u8] = include_bytes!("key.der");
+
 /// The servers, for as long as it is kept.
 pub(super) struct Targets {
     /// DNS over UDP and TCP.
     pub(super) dns: SocketAddr,
     /// HTTP.
     pub(super) http: SocketAddr,
+    /// TLS, with a certificate of the lab's own.
+    pub(super) tls: SocketAddr,
     /// NTP, unless its port cannot be had.
     pub(super) ntp: Option<IpAddr>,
     _tasks: JoinSet<()>,
@@ -54,9 +69,15 @@ impl Targets {
         let dns_udp = UdpSocket::bind(dns).await?;
         let http_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let http = http_listener.local_addr()?;
+        let tls_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let tls = tls_listener.local_addr()?;
+        let acceptor = acceptor()?;
         tasks.spawn(serve_dns(dns_udp));
         tasks.spawn(accept(dns_tcp, answer_dns));
         tasks.spawn(accept(http_listener, answer_http));
+        tasks.spawn(accept(tls_listener, move |stream| {
+            answer_tls(acceptor.clone(), stream)
+        }));
         let ntp = match UdpSocket::bind((NTP_ADDRESS, NTP)).await {
             Ok(socket) => {
                 tasks.spawn(serve_ntp(socket, clock));
@@ -67,6 +88,7 @@ impl Targets {
         Ok(Self {
             dns,
             http,
+            tls,
             ntp,
             _tasks: tasks,
         })
@@ -175,7 +197,26 @@ async fn answer_http(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await
 }
 
-async fn accept<F>(listener: TcpListener, answer: fn(TcpStream) -> F)
+/// A server of TLS 1.2 and 1.3 that shows the lab's certificate.
+fn acceptor() -> io::Result<TlsAcceptor> {
+    let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            builder.with_no_client_auth().with_single_cert(
+                vec![CertificateDer::from(CERTIFICATE)],
+                PrivatePkcs8KeyDer::from(KEY).into(),
+            )
+        })
+        .map_err(io::Error::other)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn answer_tls(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
+    let mut stream = acceptor.accept(stream).await?;
+    stream.shutdown().await
+}
+
+async fn accept<F>(listener: TcpListener, answer: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
