@@ -47,7 +47,7 @@ impl Pulse {
     /// Completes when an answer comes; never once nobody is left to give one.
     pub(super) async fn answered(&mut self) {
         if self.answer.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -56,7 +56,7 @@ impl Heart {
     /// Completes when asked; never once nobody asks any more.
     pub(super) async fn asked(&mut self) {
         if self.ask.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -102,7 +102,7 @@ impl Window {
     async fn report(&self) -> Report {
         let jobs = timeout(PATIENCE, self.jobs()).await.ok().flatten();
         let (status, net) = (Arc::clone(&self.status), self.net.clone());
-        let stored = self.stored.borrow().clone();
+        let stored = *self.stored.borrow();
         // Listing the spool and trying sockets is work for another thread.
         let told = tokio::task::spawn_blocking(move || status.report(&stored, &net)).await;
         let mut report = told.unwrap_or_default();
