@@ -148,14 +148,14 @@ impl Link {
             None => self.read_plain(timing, &mut bytes),
         };
         bytes.truncate(length);
-        if let Some(tap) = &mut self.tap {
-            tap.hear(&bytes, stamp);
-        }
         let (now, precision) = if bytes.is_empty() {
             (timing.now(), Precision::Process)
         } else {
             timing.stamped(stamp, self.empty_at)
         };
+        if let Some(tap) = &mut self.tap {
+            tap.hear(&bytes, (now.clone(), precision));
+        }
         (now, precision, bytes)
     }
 
@@ -324,12 +324,12 @@ impl Link {
         timing: &Timing,
         into: &mut VecDeque<Arrived>,
     ) {
-        if let Some((end, stamp)) = self
-            .tap
-            .as_mut()
-            .and_then(|tap| Some((tap.take_end()?, tap.stamp)))
+        if let Some(tap) = &mut self.tap
+            && let Some(end) = tap.take_end()
         {
-            return self.tapped(end, stamp, timing, into);
+            let at = tap.heard.take();
+            let at = at.unwrap_or_else(|| (timing.now(), Precision::Process));
+            return self.tapped(end, at, into);
         }
         let found = match self.ended {
             Some(errno) => Poll::Ready(Awaited::Ended(errno, None)),
@@ -347,17 +347,27 @@ impl Link {
                 (Input::Ended { on, errno }, stamp)
             }
         };
-        self.tell_awaited(input, stamp, timing, into);
+        self.awaiting = false;
+        let (now, precision) = match stamp {
+            Some(_) => timing.stamped(stamp, self.empty_at),
+            None => (timing.now(), Precision::Process),
+        };
+        into.push_back(Arrived {
+            now,
+            precision,
+            input,
+            of: Some(self.of),
+        });
     }
 
     /// Tells what TLS has come to, as of the octets that brought it there.
     fn tapped(
         &mut self,
         end: Result<TlsSession, Failure>,
-        stamp: Option<UnixTime>,
-        timing: &Timing,
+        (now, precision): (Now, Precision),
         into: &mut VecDeque<Arrived>,
     ) {
+        self.awaiting = false;
         let on = self.of.0;
         let input = match end {
             Ok(tls) => Input::Certified { on, tls },
@@ -366,21 +376,6 @@ impl Link {
                 tag: None,
                 cause,
             },
-        };
-        self.tell_awaited(input, stamp, timing, into);
-    }
-
-    fn tell_awaited(
-        &mut self,
-        input: Input,
-        stamp: Option<UnixTime>,
-        timing: &Timing,
-        into: &mut VecDeque<Arrived>,
-    ) {
-        self.awaiting = false;
-        let (now, precision) = match stamp {
-            Some(_) => timing.stamped(stamp, self.empty_at),
-            None => (timing.now(), Precision::Process),
         };
         into.push_back(Arrived {
             now,

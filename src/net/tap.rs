@@ -11,9 +11,9 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime as PkiTime},
 };
 
-use super::tls;
+use super::{Precision, tls};
 use crate::{
-    clock::UnixTime,
+    clock::Now,
     measurement::machine::{Failure, TlsFailure, TlsSession},
 };
 
@@ -23,8 +23,8 @@ pub(super) struct Tap {
     connection: ClientConnection,
     shown: Shown,
     end: End,
-    /// When what was heard last arrived.
-    pub(super) stamp: Option<UnixTime>,
+    /// When what was heard last arrived, and how well that is known.
+    pub(super) heard: Option<(Now, Precision)>,
 }
 
 /// How it ended.
@@ -42,7 +42,7 @@ impl Tap {
             connection,
             shown,
             end: End::NotYet,
-            stamp: None,
+            heard: None,
         }
     }
 
@@ -59,9 +59,11 @@ impl Tap {
     }
 
     /// Hears what the machine has read.
-    pub(super) fn hear(&mut self, mut bytes: &[u8], stamp: Option<UnixTime>) {
+    pub(super) fn hear(&mut self, mut bytes: &[u8], at: (Now, Precision)) {
+        if matches!(self.end, End::NotYet) {
+            self.heard = Some(at);
+        }
         while !bytes.is_empty() && matches!(self.end, End::NotYet) {
-            self.stamp = stamp;
             match self.connection.read_tls(&mut bytes) {
                 Ok(1..) => {}
                 Ok(0) => self.end = End::Untold(Err(Failure::Tls(TlsFailure::Closed))),
