@@ -1,10 +1,16 @@
 //! Runs: what the schedule says is done, and what comes of a run goes to the storage.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{Agent, storage::Message};
 use crate::{
     measurement::{Body, Carry, Outcome, Run, Spec, dns::Counts},
+    net::{Net, recording},
     report::lines::{NotRun, Runner},
     result::Document,
     schedule::{self, JobId},
@@ -17,6 +23,60 @@ pub(super) struct Finished {
     carry: Carry,
     /// What a periodic DNS run counted.
     counts: Counts,
+}
+
+/// Makes one run: on the network, or on a recording where the command names one (`-R`), recorded where it asks for
+/// that (`-W`). Both files lie in `data` below the data directory, which exists only where its owner made it: the path
+/// rule held when the command was read.
+async fn carry_out(net: &Net, spec: &Arc<Spec>, run: Run, carry: Carry) -> Outcome {
+    if let Some(file) = spec.common.replay.clone() {
+        let (spec, now) = (Arc::clone(spec), net.now());
+        let clock = recording::replay_clock(now.unix(), now.lts());
+        // Files are read, and recordings replayed, where it may take its time.
+        let replayed = tokio::task::spawn_blocking(move || {
+            let bytes = read_bounded(&file)?;
+            recording::replay(&spec, &bytes, clock).map_err(io::Error::other)
+        });
+        return match replayed.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => {
+                tracing::info!(%error, "a recording that a command names cannot be replayed");
+                Outcome {
+                    bodies: Vec::new(),
+                    carry: Carry::Nothing,
+                    answered: false,
+                }
+            }
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+    }
+    let machine = spec.start(run, carry);
+    let Some(file) = spec.common.record.clone() else {
+        return net.run(machine, |_| {}).await;
+    };
+    let mut recorder = recording::Recorder::new(spec).ok();
+    let outcome = net
+        .run(machine, |event| {
+            if let Some(recorder) = &mut recorder {
+                recorder.watch(event);
+            }
+        })
+        .await;
+    if let Some(recorder) = recorder {
+        let written = tokio::task::spawn_blocking(move || fs::write(file, recorder.finish()));
+        if let Ok(Err(error)) = written.await {
+            tracing::info!(%error, "a recording that a command asks for cannot be written");
+        }
+    }
+    outcome
+}
+
+/// A file that is no larger than a recording may be.
+fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = recording::MAX_RECORDING as u64 + 1;
+    fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 impl Agent {
@@ -78,27 +138,25 @@ impl Agent {
     pub(super) fn launch(
         &mut self,
         id: JobId,
-        spec: &Spec,
+        spec: &Arc<Spec>,
         carry: Carry,
         seed: u64,
         one_off: bool,
     ) {
-        let machine = spec.start(
-            Run {
-                seed,
-                probe_id: self.status.probe_id(),
-                replay: false,
-            },
-            carry,
-        );
+        let run = Run {
+            seed,
+            probe_id: self.status.probe_id(),
+            replay: false,
+        };
         let (net, storage) = (self.net.clone(), self.storage.clone());
         let (head, dialect) = (spec.head(&self.version), self.rules.dialect);
         let running = Arc::clone(&self.one_offs_running);
         if one_off {
             running.fetch_add(1, Ordering::Relaxed);
         }
+        let spec = Arc::clone(spec);
         self.runs.spawn(async move {
-            let Outcome { bodies, carry, .. } = net.run(machine, |_| {}).await;
+            let Outcome { bodies, carry, .. } = carry_out(&net, &spec, run, carry).await;
             let mut counts = Counts::default();
             for body in &bodies {
                 // The statistics are those of the recurring scheduler (`dns-measurement` 8.3).
