@@ -167,17 +167,17 @@ impl<'a> Run<'a> {
                     self.ready.push_front(arrived);
                     return Some(self.deadline());
                 }
-                if let Input::Datagram { on, .. } = arrived.input {
-                    if self.put_stamps_before(on) {
-                        // Transmit times now stand in front; the packet follows them.
-                        let at = self
-                            .ready
-                            .iter()
-                            .take_while(|first| first.is_stamp())
-                            .count();
-                        self.ready.insert(at, arrived);
-                        continue;
-                    }
+                if let Input::Datagram { on, .. } = arrived.input
+                    && self.put_stamps_before(on)
+                {
+                    // Transmit times now stand in front; the packet follows them.
+                    let at = self
+                        .ready
+                        .iter()
+                        .take_while(|first| first.is_stamp())
+                        .count();
+                    self.ready.insert(at, arrived);
+                    continue;
                 }
                 return Some(arrived);
             }
