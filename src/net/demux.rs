@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::socket::{ICMP, ICMPV6, TCP, UDP};
+use crate::wire::checksum::checksum;
 
 /// What identifies a run on packets that come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +52,12 @@ pub(super) fn icmp4(packet: &[u8]) -> Option<Found> {
         }
         _ => None,
     }
+}
+
+/// Whether the sum of an ICMPv4 packet holds, which is read from its IP header on (RFC 1122 section 3.2.2 has what
+/// is damaged dropped). Its sender always computes it: unlike those of UDP and TCP it is never left to an interface.
+pub(super) fn is_whole_icmp4(packet: &[u8]) -> bool {
+    after_ipv4(packet).is_some_and(|message| checksum(message) == 0)
 }
 
 /// Reads an ICMPv6 message from its type on.

@@ -257,3 +257,19 @@ fn a_tcp_filter_lets_in_its_own_port_only() {
 fn the_closed_filter_lets_in_nothing() {
     assert!(!lets_in(&closed_filter(), &echo_reply4(0)));
 }
+
+#[test]
+fn a_damaged_message_is_not_whole() {
+    // Echo reply 0000 + identifier 1234 + sequence 0001: the sum's complement is edca.
+    let mut packet = vec![
+        0x45, 0, 0, 28, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
+    ];
+    packet.extend([0, 0, 0xed, 0xca, 0x12, 0x34, 0, 1]);
+    assert!(is_whole_icmp4(&packet));
+    for at in 20..28 {
+        let mut damaged = packet.clone();
+        damaged[at] ^= 1;
+        assert!(!is_whole_icmp4(&damaged), "{at}");
+    }
+    assert!(!is_whole_icmp4(&packet[..19]));
+}

@@ -353,6 +353,10 @@ impl Shared {
         let Some(member) = state.runs.get(&mark) else {
             return;
         };
+        // The kernel checks the sums of ICMPv6; raw IPv4 sockets get what came (`man 7 raw`).
+        if !self.v6 && !demux::is_whole_icmp4(packet) {
+            return;
+        }
         match (found, member.only_from) {
             (Found::EchoReply(_), Some(only)) if from.ip() != only => return,
             (Found::Error { kind, code, .. }, Some(_)) => {
