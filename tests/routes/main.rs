@@ -10,6 +10,8 @@
 )]
 
 mod chain;
+mod double;
+mod hostile;
 #[path = "../support/netns.rs"]
 mod netns;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
@@ -68,8 +70,9 @@ fn main() -> ExitCode {
     let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     netns::two_hosts_and_a_router();
     chain::build();
+    double::build();
     let mut failed = 0;
-    for (name, case) in CASES.iter().chain(chain::CASES) {
+    for (name, case) in CASES.iter().chain(chain::CASES).chain(hostile::CASES) {
         if filter.as_deref().is_some_and(|part| !name.contains(part)) {
             continue;
         }
