@@ -3,6 +3,7 @@
 //! Nobody waits for it; it is read when a tool has ended, so that watching disturbs nothing.
 
 use std::{
+    fs::File,
     io::IoSliceMut,
     net::Ipv4Addr,
     os::fd::{AsRawFd, OwnedFd},
@@ -11,6 +12,7 @@ use std::{
 use nix::{
     ifaddrs::getifaddrs,
     libc,
+    sched::{CloneFlags, setns},
     sys::socket::{
         AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType,
         bind, recvmsg, setsockopt, socket, sockopt,
@@ -46,6 +48,18 @@ impl Capture {
             .expect("the interface is there");
         bind(tap.as_raw_fd(), &link).expect("the interface is up");
         Self(tap)
+    }
+
+    /// The same on an interface of another namespace.
+    pub(crate) fn open_in(namespace: &str, interface: &str) -> Self {
+        let file = File::open(format!("/run/netns/{namespace}")).expect("the namespace is there");
+        let interface = interface.to_owned();
+        // Only that thread changes its namespace.
+        let thread = std::thread::spawn(move || {
+            setns(file, CloneFlags::CLONE_NEWNET).expect("root may enter");
+            Self::open(&interface)
+        });
+        thread.join().expect("the tap was opened")
     }
 
     /// Everything that was seen since the last time.

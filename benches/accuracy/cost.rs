@@ -3,6 +3,7 @@
 use std::{
     net::Ipv4Addr,
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use nix::{
 };
 use starling::{
     clock::Clock,
-    measurement::{Carry, Run},
+    measurement::{Carry, Run, Spec},
     net::{Config, Net},
 };
 
@@ -88,15 +89,20 @@ pub(crate) fn count(rate: u32, seconds: u64) {
     let net = Net::open(config, Clock::start());
     let runs = u64::from(rate) * seconds / 60;
     let apart = Duration::from_secs(60) / rate;
+    // Commands are read once, when they are added, and run many times.
+    let specs: Vec<Arc<Spec>> = (0..500)
+        .map(|number| Arc::new(tools::spec(&format!("evping -4 -c 3 {}", target(number)))))
+        .collect();
     runtime.block_on(async {
         // Everything is in place before counting starts.
-        run(net.clone(), 0).await;
+        run(net.clone(), Arc::clone(&specs[0]), 0).await;
         let before = cpu();
         let mut ticks = tokio::time::interval(apart);
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..runs {
             ticks.tick().await;
-            tasks.spawn(run(net.clone(), u32::try_from(number).expect("few")));
+            let spec = Arc::clone(&specs[usize::try_from(number % 500).expect("few")]);
+            tasks.spawn(run(net.clone(), spec, number));
             while tasks.try_join_next().is_some() {}
         }
         while tasks.join_next().await.is_some() {}
@@ -105,10 +111,9 @@ pub(crate) fn count(rate: u32, seconds: u64) {
     });
 }
 
-async fn run(net: Net, number: u32) {
-    let spec = tools::spec(&format!("evping -4 -c 3 {}", target(number)));
+async fn run(net: Net, spec: Arc<Spec>, seed: u64) {
     let run = Run {
-        seed: u64::from(number),
+        seed,
         ..Run::default()
     };
     let outcome = net.run(spec.start(run, Carry::Nothing), |_| {}).await;

@@ -83,6 +83,18 @@ pub(crate) fn machine() -> String {
     )
 }
 
+/// How early the tap can be.
+pub(crate) fn bias(load: &str, later: &[i64]) {
+    let mut later: Vec<f64> = later.iter().map(|nanos| micros(*nanos)).collect();
+    later.sort_by(f64::total_cmp);
+    println!(
+        "\nTap, {load}: the far end of the link saw requests {} us (median), {} us (p99) after the tap;",
+        quantile(&later, 50),
+        quantile(&later, 99)
+    );
+    println!("the driver's time, which starling reports, lies in between.");
+}
+
 /// One table: tools down, figures across.
 pub(crate) fn print(kind: Kind, load: &str, errors: &[(Tool, Errors)]) {
     println!("\n{}, {load}: reported minus captured, us", kind.name());
