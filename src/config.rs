@@ -33,6 +33,8 @@ pub struct Config {
     pub spool: Spool,
     /// How results leave.
     pub upload: Upload,
+    /// What the process gives up.
+    pub confine: Confine,
     /// What is said while running.
     pub log: Log,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             measurement: Measurement::default(),
             spool: Spool::default(),
             upload: Upload::default(),
+            confine: Confine::default(),
             log: Log::default(),
         }
     }
@@ -215,6 +218,25 @@ impl Default for Upload {
         Self {
             interval: Duration::from_secs(60),
             interface_counters: true,
+        }
+    }
+}
+
+/// What the process gives up at its start, where the kernel can do it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Confine {
+    /// Files outside the data directory cannot be written, and few can be read.
+    pub landlock: bool,
+    /// System calls that nothing here makes are refused.
+    pub seccomp: bool,
+}
+
+impl Default for Confine {
+    fn default() -> Self {
+        Self {
+            landlock: true,
+            seccomp: true,
         }
     }
 }

@@ -386,3 +386,75 @@ fn production_key() -> String {
     let key = servers[0].host_key.as_ref().expect("the table has keys");
     format!("{} {}", key.kind(), key.base64())
 }
+
+#[test]
+fn a_confined_thread_cannot_leave_its_data_and_still_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let outside = folder.path().join("outside");
+    std::fs::write(&outside, "secret").unwrap();
+    let config = starling::config::Config {
+        data_dir: folder.path().join("data"),
+        ..starling::config::Config::default()
+    };
+    let raw = || {
+        socket2::Socket::new(
+            socket2::Domain::IPV4,
+            socket2::Type::RAW,
+            Some(socket2::Protocol::ICMPV4),
+        )
+        .is_ok()
+    };
+    let before = raw();
+    // Each layer binds the thread that asks for it, and those that come from it.
+    std::thread::spawn(move || {
+        let layers = starling::agent::confine(&config, &[], &[]);
+        let holds = |name: &str| {
+            layers
+                .iter()
+                .any(|layer| layer.holds && layer.words.starts_with(name))
+        };
+        std::fs::write(config.data_dir.join("file"), "kept").unwrap();
+        std::fs::read("/etc/hosts").unwrap();
+        std::fs::read("/proc/uptime").unwrap();
+        assert_eq!(raw(), before, "raw sockets must outlive the confinement");
+        if holds("landlock") {
+            assert!(std::fs::read(&outside).is_err(), "{layers:?}");
+            assert!(std::fs::write(&outside, "changed").is_err(), "{layers:?}");
+        } else {
+            println!("NOT TESTED: this kernel has no Landlock: {layers:?}");
+        }
+        assert!(holds("seccomp"), "{layers:?}");
+        let started = std::process::Command::new("/bin/true").status();
+        assert!(started.is_err(), "{started:?}");
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn a_confined_probe_measures_and_uploads() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab).arg("--allow-any-address").start();
+        lab.wait_for_results("1001", 2).await;
+        lab.one_off("evtraceroute -4 -I -c 1 -A 2001 127.0.0.1")
+            .await;
+        lab.wait_for_results("2001", 1).await;
+        let told = status(&service);
+        let confinement = told["host"]["confinement"].as_array().unwrap();
+        assert_eq!(confinement.len(), 4, "{told:#}");
+        if told["host"]["raw_sockets"] == true {
+            let lines = lab.accepted();
+            let answered = |id: &str| {
+                lines.iter().any(|line| {
+                    line.contains(&format!("\"id\":\"{id}\"")) && line.contains("\"rtt\":")
+                })
+            };
+            assert!(answered("1001") && answered("2001"), "{lines:#?}");
+        } else {
+            println!("NOT TESTED: no raw sockets here");
+        }
+        assert!(service.stop().expect_success().contains("confined: "));
+        lab.stop().await;
+    });
+}

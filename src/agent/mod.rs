@@ -10,6 +10,7 @@
 //! what it did not take.
 
 mod commands;
+mod confine;
 mod memory;
 mod pulse;
 mod reload;
@@ -21,6 +22,7 @@ mod storage;
 mod tables;
 mod window;
 
+pub use confine::{Layer, confine};
 pub use start::{resolve_through, servers};
 pub use status::{Status, has_route};
 pub use storage::Stored;

@@ -50,6 +50,7 @@ fn wants_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             "measurement.version",
             old.measurement.version != new.measurement.version,
         ),
+        ("confine", old.confine != new.confine),
         ("spool", old.spool != new.spool),
         ("log.format", old.log.format != new.log.format),
     ]

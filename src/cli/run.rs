@@ -1,6 +1,6 @@
 //! `starling run`: the agent alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tokio::{
@@ -24,6 +24,8 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
         return Ok(Exit::Done);
     }
     let log = args.log.start(config.log.level, config.log.format);
+    // Before there is a second thread: what is given up is given up by all that follow.
+    let confinement = confine(args, &config);
     let clock = Clock::start();
     runtime()?.block_on(async {
         let stop = interrupted().context("cannot listen for signals")?;
@@ -33,8 +35,9 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
             notify: Notify::from_environment(),
             reload: Some(reload),
             troubles: log.troubles(),
+            confinement,
             runtime_dir: runtime_dir(),
-            ..agent::Outside::default()
+            watcher: None,
         };
         let ended = agent::run(&config, clock, seed(), stop, outside)
             .await
@@ -43,6 +46,30 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
         ended
     })?;
     Ok(Exit::Done)
+}
+
+/// Gives up what the agent does not need, and says so; each layer in words.
+fn confine(args: &RunArgs, config: &Config) -> Vec<String> {
+    // Editors put a new file in place of the old one: the directory is what can be read again.
+    let readable: Vec<PathBuf> = args.config.iter().map(|file| folder(file)).collect();
+    let key = config.key_file();
+    let made = (!key.exists()).then(|| folder(&key));
+    let writable: Vec<PathBuf> = runtime_dir().into_iter().chain(made).collect();
+    let layers = agent::confine(config, &readable, &writable);
+    for layer in layers.iter().filter(|layer| !layer.holds) {
+        tracing::warn!("not confined as wanted: {}", layer.words);
+    }
+    let words: Vec<String> = layers.into_iter().map(|layer| layer.words).collect();
+    tracing::info!("confined: {}", words.join("; "));
+    words
+}
+
+/// The directory of a file.
+fn folder(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 /// The first directory that the service manager made for us to run in.
