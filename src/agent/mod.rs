@@ -184,6 +184,9 @@ struct Agent {
 
 impl Agent {
     async fn serve(&mut self, mut stop: std::pin::Pin<&mut impl Future<Output = ()>>) {
+        // The upload slots and markers of an earlier life's tables hold until they are sent anew.
+        self.tell(Message::Duties(tables::duties(&self.tables)))
+            .await;
         loop {
             let due = self.schedule.deadline();
             tokio::select! {
