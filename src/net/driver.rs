@@ -8,14 +8,15 @@ use std::{
     path::Path,
     pin::{Pin, pin},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use nix::{errno::Errno, libc};
-use tokio::sync::mpsc;
 
 use super::{
     Arrived, Event, Net,
     endpoint::{Endpoint, Opener},
+    inbox::Inbox,
     resolver, socket,
     stream::Link,
 };
@@ -25,9 +26,6 @@ use crate::{
         Call, Failure, Family, Handle, Input, Machine, Outcome, Output, Packet, Socket, Stream,
     },
 };
-
-/// Packets that wait for a run at most. One more is lost, like one for which a socket has no room.
-const INBOX: usize = 1_024;
 
 /// Inputs that one run is told in a row before others have their turn. A peer that sends faster than we read would
 /// otherwise keep everything else waiting.
@@ -43,6 +41,9 @@ pub(super) async fn run(
     let mut stop = pin!(stop);
     let mut stopped = false;
     let mut run = Run::new(net);
+    // One timer for the whole run, set anew only when the deadline is another.
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut set_for = None;
     run.answer(None, Input::Start);
     let mut in_a_row = 0;
     loop {
@@ -69,6 +70,12 @@ pub(super) async fn run(
                 break arrived;
             }
             in_a_row = 0;
+            if deadline != set_for
+                && let Some(tick) = deadline
+            {
+                timer.as_mut().reset(net.clock().instant(tick).into());
+                set_for = deadline;
+            }
             tokio::select! {
                 biased;
                 () = &mut stop, if !stopped => {
@@ -76,7 +83,7 @@ pub(super) async fn run(
                     break Arrived::noticed(net.now(), None, Input::Stop);
                 }
                 () = std::future::poll_fn(|context| run.poll(context)) => {}
-                () = sleep_until(net, deadline) => {}
+                () = timer.as_mut(), if deadline.is_some() => set_for = None,
             }
         };
         watch(&Event::In {
@@ -102,13 +109,6 @@ pub(super) async fn run(
     }
 }
 
-async fn sleep_until(net: &Net, deadline: Option<Tick>) {
-    match deadline {
-        Some(tick) => tokio::time::sleep_until(net.clock().instant(tick).into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// What a look-up will be answered with.
 type Lookup = Pin<Box<dyn Future<Output = Input> + Send>>;
 
@@ -117,8 +117,7 @@ struct Run<'a> {
     net: &'a Net,
     /// Inputs to be told next, in this order.
     ready: VecDeque<Arrived>,
-    inbox: mpsc::Receiver<Arrived>,
-    sender: mpsc::Sender<Arrived>,
+    inbox: Inbox,
     endpoints: BTreeMap<Handle, (u64, Endpoint)>,
     links: BTreeMap<Handle, (u64, Link)>,
     lookups: Vec<Lookup>,
@@ -132,12 +131,10 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(net: &'a Net) -> Self {
-        let (sender, inbox) = mpsc::channel(INBOX);
         Self {
             net,
             ready: VecDeque::new(),
-            inbox,
-            sender,
+            inbox: Inbox::default(),
             endpoints: BTreeMap::new(),
             links: BTreeMap::new(),
             lookups: Vec::new(),
@@ -154,11 +151,7 @@ impl<'a> Run<'a> {
     /// network slow.
     fn pop(&mut self, deadline: Option<Tick>) -> Option<Arrived> {
         loop {
-            while let Some(arrived) = self
-                .ready
-                .pop_front()
-                .or_else(|| self.inbox.try_recv().ok())
-            {
+            while let Some(arrived) = self.ready.pop_front().or_else(|| self.inbox.pop()) {
                 if !self.is_open(arrived.of) {
                     continue;
                 }
@@ -224,7 +217,7 @@ impl<'a> Run<'a> {
     /// Ready when an input has come.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let timing = &self.net.0.timing;
-        if let Poll::Ready(Some(arrived)) = self.inbox.poll_recv(context) {
+        if let Poll::Ready(arrived) = self.inbox.poll(context) {
             self.ready.push_back(arrived);
         }
         for (_, endpoint) in self.endpoints.values_mut() {
@@ -318,7 +311,7 @@ impl<'a> Run<'a> {
             net: &self.net.0,
             on,
             serial: self.serial,
-            inbox: &self.sender,
+            inbox: &self.inbox,
         };
         match Endpoint::open(&opener, spec) {
             Ok(endpoint) => {

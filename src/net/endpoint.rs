@@ -9,12 +9,12 @@ use std::{
 
 use nix::errno::Errno;
 use socket2::Type;
-use tokio::sync::mpsc;
 
 use super::{
     Arrived, Inner,
     demux::{self, Mark},
     hub::{Key, Member, Registration},
+    inbox::Inbox,
     own::{Drained, Own, Role},
     policy::{self, Permit},
     socket::{self, ICMP, ICMPV6, Stamps, TCP, UDP},
@@ -42,7 +42,7 @@ pub(super) struct Opener<'a> {
     pub(super) net: &'a Inner,
     pub(super) on: Handle,
     pub(super) serial: u64,
-    pub(super) inbox: &'a mpsc::Sender<Arrived>,
+    pub(super) inbox: &'a Inbox,
 }
 
 impl Endpoint {
@@ -325,7 +325,7 @@ impl Opener<'_> {
         Member {
             on: self.on,
             serial: self.serial,
-            inbox: self.inbox.clone(),
+            inbox: self.inbox.slot(),
             only_from,
             error: Arc::new(AtomicI32::new(0)),
         }

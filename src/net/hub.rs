@@ -15,11 +15,12 @@ use std::{
 
 use nix::errno::Errno;
 use socket2::Type;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::{
     Arrived,
     demux::{self, BLOCK, Found, Mark},
+    inbox::Slot,
     outstanding::Outstanding,
     socket::{self, Header, ICMP, ICMPV6, Queued, Stamps, Watched},
     timing::Timing,
@@ -203,7 +204,7 @@ pub(super) struct Member {
     /// Which opening of that name.
     pub(super) serial: u64,
     /// Where its packets go. What does not fit is lost.
-    pub(super) inbox: mpsc::Sender<Arrived>,
+    pub(super) inbox: Slot,
     /// The only source it hears, and no errors.
     pub(super) only_from: Option<IpAddr>,
     /// What the kernel would hold against the next send on a connected socket; 0 for nothing.
@@ -416,7 +417,7 @@ impl Shared {
 
 impl Member {
     fn give(&self, arrived: Arrived) {
-        if self.inbox.try_send(arrived).is_err() {
+        if !self.inbox.give(arrived) {
             tracing::trace!("packet lost: its run does not keep up");
         }
     }

@@ -5,7 +5,8 @@
 //! decides what is measured.
 //!
 //! - `driver` is the loop of one run, `endpoint` and `stream` what it has open;
-//! - `hub` is a raw socket shared by many runs, `own` a socket of one run, `socket` the system calls of both;
+//! - `hub` is a raw socket shared by many runs, `inbox` where their packets wait for each, `own` a socket of one
+//!   run, `socket` the system calls of both;
 //! - `demux` tells whose a packet is, `errors` rebuilds ICMP errors where raw sockets are not allowed;
 //! - `timing` and `outstanding` turn the kernel's time stamps into times of inputs;
 //! - `policy` holds the refused addresses and the caps, `resolver` asks for names, `tls` is the client on top
@@ -16,6 +17,7 @@ mod driver;
 mod endpoint;
 mod errors;
 mod hub;
+mod inbox;
 mod outstanding;
 mod own;
 pub mod policy;
