@@ -1,5 +1,6 @@
 //! The agent as a service: what it tells its manager, its status socket, its signals. The real binary over loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 #![allow(clippy::panic, reason = "a test says what is wrong by panicking")]
 
 mod support;

@@ -222,6 +222,10 @@ fn calls() -> Layer {
     }
 }
 
+#[allow(
+    clippy::useless_conversion,
+    reason = "numbers of system calls are 32 bits wide on 32-bit machines"
+)]
 fn filter() -> Result<BpfProgram, String> {
     let arch = env::consts::ARCH
         .try_into()
