@@ -109,7 +109,7 @@ fn main() -> ExitCode {
         netns::two_hosts_and_a_router();
         CASES
     };
-    let _stamping = stamping();
+    let _stamping = script::stamping();
     let mut failed = 0;
     for (name, case) in cases {
         if filter.as_deref().is_some_and(|part| !name.contains(part)) {
@@ -124,20 +124,6 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-/// Keeps the kernel stamping. It begins to some time after it was first asked, and leaves packets before that
-/// without a stamp: cases begin once it does.
-fn stamping() -> Net {
-    let net = open_net();
-    let is_stamped = |_: u32| {
-        let socket = Socket::new(SocketKind::Echo, ip("127.0.0.1"));
-        let told = exchange(&net, socket, 1, 1, echo_request);
-        let (sent, received) = kernel_times(&told);
-        !sent.is_empty() && !received.is_empty()
-    };
-    assert!((0..1_000).any(is_stamped), "no kernel time stamps");
-    net
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -71,6 +71,7 @@ fn main() -> ExitCode {
     netns::two_hosts_and_a_router();
     chain::build();
     double::build();
+    let _stamping = script::stamping();
     let mut failed = 0;
     for (name, case) in CASES.iter().chain(chain::CASES).chain(hostile::CASES) {
         if filter.as_deref().is_some_and(|part| !name.contains(part)) {

@@ -31,6 +31,21 @@ pub(crate) fn open_net() -> Net {
     Net::open(config, Clock::start())
 }
 
+/// Keeps the kernel stamping. It begins to some time after it was first asked, and leaves packets before that
+/// without a stamp: cases begin once it does.
+pub(crate) fn stamping() -> Net {
+    let net = open_net();
+    let is_stamped = |_: u32| {
+        let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+        let socket = Socket::new(SocketKind::Echo, loopback);
+        let told = exchange(&net, socket, 1, 1, echo_request);
+        let (sent, received) = kernel_times(&told);
+        !sent.is_empty() && !received.is_empty()
+    };
+    assert!((0..1_000).any(is_stamped), "no kernel time stamps");
+    net
+}
+
 /// Runs a future on a runtime like the program's.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
