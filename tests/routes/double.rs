@@ -74,6 +74,8 @@ pub(crate) const V6: Way = Way {
     exceeded: 3,
 };
 
+pub(crate) const WAYS: [Way; 2] = [V4, V6];
+
 /// The hop limit of what is told, unless a test says otherwise.
 pub(crate) const TTL: u8 = 55;
 
@@ -264,6 +266,11 @@ impl Way {
             format!(r#"{{ {before}"from":"{from}", "ttl":{ttl}, "size":{size}, "rtt":T{more} }}"#)
         }
     }
+}
+
+/// The latest of the probe's packets.
+pub(crate) fn latest(seen: &[Vec<u8>]) -> &[u8] {
+    seen.last().expect("one more than before")
 }
 
 /// The packet with one octet changed.

@@ -14,6 +14,7 @@ mod double;
 mod hostile;
 #[path = "../support/netns.rs"]
 mod netns;
+mod replies;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../support/script.rs"]
 mod script;
@@ -73,7 +74,12 @@ fn main() -> ExitCode {
     double::build();
     let _stamping = script::stamping();
     let mut failed = 0;
-    for (name, case) in CASES.iter().chain(chain::CASES).chain(hostile::CASES) {
+    for (name, case) in CASES
+        .iter()
+        .chain(chain::CASES)
+        .chain(hostile::CASES)
+        .chain(replies::CASES)
+    {
         if filter.as_deref().is_some_and(|part| !name.contains(part)) {
             continue;
         }
