@@ -42,6 +42,10 @@ pub(crate) fn run_inside() {
             "--user",
             "--map-root-user",
             "--net",
+            // Ends whatever a test leaves waiting once the tests have ended.
+            "--pid",
+            "--fork",
+            "--kill-child",
             "--mount",
             "sh",
             "-c",
