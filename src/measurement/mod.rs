@@ -84,15 +84,6 @@ impl Kind {
     pub fn from_verb(verb: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.verb() == verb)
     }
-
-    /// Whether this build can run the type.
-    #[must_use]
-    pub const fn is_built(self) -> bool {
-        matches!(
-            self,
-            Self::Dns | Self::Ping | Self::Traceroute | Self::Tls | Self::Http | Self::Ntp
-        )
-    }
 }
 
 impl fmt::Display for Kind {
@@ -445,9 +436,6 @@ pub enum SpecError {
     /// The first word is no type.
     #[error("unknown measurement type `{0}`")]
     UnknownVerb(String),
-    /// The type is known and not in this build.
-    #[error("measurement type `{0}` is not built into this version")]
-    NotBuilt(Kind),
     /// Unknown option, missing argument, or not exactly one target.
     #[error("bad options: {0}")]
     BadOptions(String),

@@ -60,9 +60,6 @@ pub enum ReplayError {
         /// What the machine wanted.
         wanted: String,
     },
-    /// The type has no recordings in this build.
-    #[error("recordings of {0} are not built into this version")]
-    NotBuilt(Kind),
 }
 
 /// Runs `spec` on recorded input. `now` is [`test_clock`] or [`replay_clock`].
@@ -90,15 +87,6 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
         Kind::Tls => tls::play(&mut player, &mut reader),
         Kind::Http => http::play(&mut player, &mut reader),
     }
-}
-
-/// Whether recordings of this type can be replayed.
-#[must_use]
-pub const fn is_built(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Ping | Kind::Dns | Kind::Traceroute | Kind::Tls | Kind::Http | Kind::Ntp
-    )
 }
 
 /// A machine in a replay: what all types do alike. A type whose receive times come from the recording sets them
