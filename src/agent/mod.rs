@@ -20,6 +20,7 @@ mod start;
 mod status;
 mod storage;
 mod tables;
+mod vitals;
 mod window;
 
 pub use confine::{Layer, confine};

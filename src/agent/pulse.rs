@@ -1,15 +1,17 @@
 //! How the main loop knows that the storage task makes progress: it asks, and the task answers in its turn.
 //!
 //! A timer would keep ticking while the work stands still; an answer cannot. Asking needs no place in the inbox of
-//! the storage, so a full one is no standstill.
+//! the storage, so a full one is no standstill. Whoever else wants to know asks by a [`Pulse`] of its own.
 
 use tokio::sync::watch;
 
-/// The asking end.
-#[derive(Debug)]
+/// The asking end. Each clone asks for itself.
+#[derive(Clone, Debug)]
 pub(super) struct Pulse {
     ask: watch::Sender<u64>,
     answer: watch::Receiver<u64>,
+    /// The number of the question that this end asked last.
+    asked: u64,
 }
 
 /// The answering end.
@@ -28,6 +30,7 @@ pub(super) fn pulse() -> (Pulse, Heart) {
         Pulse {
             ask,
             answer: answered,
+            asked: 1,
         },
         Heart { ask: asked, answer },
     )
@@ -36,12 +39,32 @@ pub(super) fn pulse() -> (Pulse, Heart) {
 impl Pulse {
     /// Whether the last question was answered; then the next one is asked.
     pub(super) fn beat(&mut self) -> bool {
-        let asked = *self.ask.borrow();
-        let answered = *self.answer.borrow() == asked;
+        let answered = *self.answer.borrow() >= self.asked;
         if answered {
-            self.ask.send_modify(|asked| *asked += 1);
+            self.ask();
         }
         answered
+    }
+
+    /// Asks, and completes when this question is answered; never once nobody is left to do that.
+    pub(super) async fn feel(&mut self) {
+        self.ask();
+        let asked = self.asked;
+        if self
+            .answer
+            .wait_for(|answer| *answer >= asked)
+            .await
+            .is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn ask(&mut self) {
+        self.ask.send_modify(|asked| {
+            *asked += 1;
+            self.asked = *asked;
+        });
     }
 
     /// Completes when an answer comes; never once nobody is left to give one.
@@ -85,5 +108,32 @@ mod tests {
         heart.answer();
         heart.answer();
         assert!(pulse.beat());
+    }
+
+    #[test]
+    fn each_asking_end_wants_an_answer_to_its_own_question() {
+        let (mut one, heart) = pulse();
+        let mut other = one.clone();
+        heart.answer();
+        assert!(one.beat());
+        assert!(other.beat(), "the first question is answered for both");
+        assert!(!one.beat());
+        heart.answer();
+        assert!(other.beat());
+        assert!(one.beat());
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_by_a_later_answer_only() {
+        let (mut pulse, heart) = pulse();
+        heart.answer();
+        let (mut asking, answering) = (Box::pin(pulse.feel()), async {});
+        tokio::select! {
+            biased;
+            () = &mut asking => panic!("the answer came before the question"),
+            () = answering => {}
+        }
+        heart.answer();
+        asking.await;
     }
 }

@@ -10,6 +10,7 @@ impl Agent {
             .set_allow_any_address(config.measurement.allow_any_address);
         self.status
             .set_interface_counters(config.upload.interface_counters);
+        self.status.set_upload_interval(config.upload.interval);
         self.schedule.set_limits(Limits {
             periodic: config.measurement.periodic_at_once,
             one_off: config.measurement.one_offs_at_once,

@@ -13,6 +13,7 @@ use super::{
     pulse::pulse,
     storage::Storage,
     tables::{MAIN, MEASUREMENTS},
+    vitals::Vitals,
     window::{self, Window},
 };
 use crate::{
@@ -122,7 +123,7 @@ impl Agent {
         let window = Window {
             status: Arc::clone(&status),
             stored,
-            questions: question,
+            vitals: Arc::new(Vitals::new(clock, question, pulse.clone())),
             troubles: outside.troubles.clone(),
             net: net.clone(),
             confinement: outside.confinement.clone(),

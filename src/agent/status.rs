@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -21,7 +21,7 @@ use crate::{
     net::Net,
     observe::{
         self,
-        status::{Host, Report, Results, Session, WallClock},
+        status::{Health, Host, Report, Results, Session, WallClock},
     },
     report::{
         lines::{self, Busy, NotRun, Runner, Stamp, Uptime},
@@ -34,6 +34,8 @@ use crate::{
 
 /// A report of addresses that did not change is repeated after this long (`controller-protocol` section 9).
 const ADDRESSES_AGAIN: Duration = Duration::from_secs(3600);
+/// A probe is ready if an upload was accepted within this time, or within so many upload intervals if that is longer.
+const READY: (Duration, u32) = (Duration::from_secs(900), 3);
 
 /// What the probe knows of itself; shared by the agent's tasks.
 pub struct Status {
@@ -42,6 +44,8 @@ pub struct Status {
     version: Version,
     data_dir: PathBuf,
     interface_counters: AtomicBool,
+    /// Seconds between uploads of our own.
+    upload_interval: AtomicU64,
     public_key: String,
     net: Net,
     known: Mutex<Known>,
@@ -70,6 +74,7 @@ impl Status {
             version,
             data_dir: config.data_dir.clone(),
             interface_counters: AtomicBool::new(config.upload.interface_counters),
+            upload_interval: AtomicU64::new(config.upload.interval.as_secs()),
             public_key,
             net,
             known: Mutex::default(),
@@ -115,6 +120,18 @@ impl Status {
         self.interface_counters.store(wanted, Ordering::Relaxed);
     }
 
+    pub(super) fn set_upload_interval(&self, interval: Duration) {
+        let secs = interval.as_secs();
+        self.upload_interval.store(secs, Ordering::Relaxed);
+    }
+
+    /// How old the last accepted upload of a ready probe may be.
+    pub(super) fn ready_within(&self) -> Duration {
+        let secs = self.upload_interval.load(Ordering::Relaxed);
+        let (least, intervals) = READY;
+        least.max(Duration::from_secs(secs.saturating_mul(intervals.into())))
+    }
+
     /// All that is known here, as a document; what others know stays empty. Tries sockets and lists the spool: may
     /// block.
     pub(super) fn report(&self, stored: &Stored, net: &Net) -> Report {
@@ -139,6 +156,7 @@ impl Status {
             public_key: self.public_key.clone(),
             probe_id: known.probe_id,
             session: known.session,
+            health: Health::default(),
             jobs: None,
             results: Results {
                 periodic: queue(&stored.periodic, "results"),

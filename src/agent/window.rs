@@ -14,22 +14,22 @@ use std::{
 use tokio::{
     io::AsyncWriteExt as _,
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::{sleep, timeout},
 };
 
-use super::{Status, Stored};
+use super::{Status, Stored, vitals::Vitals};
 use crate::{
     net::Net,
     observe::{
         log::Troubles,
-        status::{Jobs, Report},
+        status::{Health, Jobs, Report},
     },
 };
 
 /// The name of the socket.
 pub const SOCKET: &str = "status.sock";
-/// How long the main loop has to tell of the schedule, and a reader to take the document.
+/// How long a reader has to take the document.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a socket that cannot accept is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ pub(super) type Question = oneshot::Sender<Vec<Jobs>>;
 pub(super) struct Window {
     pub(super) status: Arc<Status>,
     pub(super) stored: watch::Receiver<Stored>,
-    pub(super) questions: mpsc::Sender<Question>,
+    pub(super) vitals: Arc<Vitals>,
     pub(super) troubles: Troubles,
     pub(super) net: Net,
     pub(super) confinement: Vec<String>,
@@ -100,21 +100,22 @@ impl Window {
     }
 
     async fn report(&self) -> Report {
-        let jobs = timeout(PATIENCE, self.jobs()).await.ok().flatten();
+        let found = self.vitals.ask().await;
         let (status, net) = (Arc::clone(&self.status), self.net.clone());
         let stored = *self.stored.borrow();
         // Listing the spool and trying sockets is work for another thread.
         let told = tokio::task::spawn_blocking(move || status.report(&stored, &net)).await;
         let mut report = told.unwrap_or_default();
-        report.jobs = jobs;
+        report.jobs = found.jobs;
+        report.health = Health::of(
+            found.standstill,
+            &report.session,
+            report.results.last_accepted,
+            report.time,
+            self.status.ready_within(),
+        );
         report.troubles = self.troubles.recent();
         report.host.confinement.clone_from(&self.confinement);
         report
-    }
-
-    async fn jobs(&self) -> Option<Vec<Jobs>> {
-        let (question, answer) = oneshot::channel();
-        self.questions.send(question).await.ok()?;
-        answer.await.ok()
     }
 }

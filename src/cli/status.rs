@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Exit, Failure, Outcome, StatusArgs, print};
+use super::{Exit, Failure, Health, Outcome, StatusArgs, print};
 use crate::{
     agent,
     observe::status::{Queue, Report, SessionState},
@@ -23,20 +23,15 @@ const MOST_BYTES: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn main(args: &StatusArgs) -> Outcome {
+    if let Some(health) = args.health {
+        return check(health, &args.data_dir);
+    }
     loop {
         let text = ask(&args.data_dir)?;
         let text = if args.json {
             text
         } else {
-            let report: Report = serde_json::from_str(&text).map_err(|error| {
-                Failure::new(
-                    Exit::Software,
-                    anyhow::anyhow!(
-                        "the agent's answer cannot be read ({error}): is it of another version?"
-                    ),
-                )
-            })?;
-            tell(&report)
+            tell(&read_report(&text)?)
         };
         let Some(pause) = args.watch else {
             print::text(&text)?;
@@ -55,6 +50,35 @@ pub(super) fn main(args: &StatusArgs) -> Outcome {
     }
 }
 
+/// A health check: one line, and an exit code that says yes or no. That nobody answers is a no too.
+fn check(wanted: Health, data_dir: &Path) -> Outcome {
+    let report = match ask(data_dir) {
+        Ok(text) => read_report(&text)?,
+        Err(failure) if failure.exit == Exit::Unavailable => {
+            print::line(&format!("not live: {:#}", failure.error))?;
+            return Ok(Exit::NoAnswer);
+        }
+        Err(failure) => return Err(failure),
+    };
+    print::line(&report.health.words())?;
+    let healthy = match wanted {
+        Health::Live => report.health.live,
+        Health::Ready => report.health.ready,
+    };
+    Ok(if healthy { Exit::Done } else { Exit::NoAnswer })
+}
+
+fn read_report(text: &str) -> Result<Report, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::new(
+            Exit::Software,
+            anyhow::anyhow!(
+                "the agent's answer cannot be read ({error}): is it of another version?"
+            ),
+        )
+    })
+}
+
 /// The document of the agent that keeps this data directory.
 fn ask(data_dir: &Path) -> Result<String, Failure> {
     let mut places: Vec<PathBuf> = Vec::new();
@@ -62,17 +86,30 @@ fn ask(data_dir: &Path) -> Result<String, Failure> {
         places.push(agent::place(Some(Path::new(RUNTIME)), data_dir));
     }
     places.push(agent::place(None, data_dir));
-    let mut refused = None;
+    let mut why = None;
     for place in &places {
         match read(place) {
             Ok(text) => return Ok(text),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                refused = Some((place, error));
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::WouldBlock
+                ) =>
+            {
+                why = Some((place, error));
             }
             Err(_) => {}
         }
     }
-    Err(match refused {
+    Err(match why {
+        Some((place, error)) if error.kind() == io::ErrorKind::WouldBlock => Failure::new(
+            Exit::Unavailable,
+            anyhow::anyhow!(
+                "the agent at {} does not answer within {} s: it hangs, restart it",
+                place.display(),
+                PATIENCE.as_secs()
+            ),
+        ),
         Some((place, error)) => Failure::new(
             Exit::NoPermission,
             anyhow::anyhow!(
@@ -119,6 +156,7 @@ fn tell(report: &Report) -> String {
             .probe_id
             .map_or_else(|| "no number yet".to_owned(), |id| id.to_string()),
     );
+    say("health", report.health.words());
     say("session", session_words(report));
     if let Some(advice) = &session.advice {
         say("", advice.clone());
@@ -331,6 +369,7 @@ mod tests {
             tell(&report),
             "agent        starling 1.0, process 7, up 1 min 1 s\n\
              probe        no number yet\n\
+             health       not live\n\
              session      not approved yet, since 1 min, next attempt in 30 s\n\
              \x20            have it approved\n\
              key          ssh-ed25519 AAAA x\n\

@@ -1,11 +1,15 @@
 //! How the agent stands, as one JSON document: what the status socket gives and `starling status` reads.
 //!
-//! Plain words and numbers. No secret has a field here: neither the session's id nor the private key.
+//! Plain words and numbers. No secret has a field here: neither the session's id nor the private key. A field that a
+//! document lacks has its default, so that one version's `starling status` reads another version's agent.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// Everything that the agent says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// The program's version.
     pub version: String,
@@ -21,6 +25,8 @@ pub struct Report {
     pub public_key: String,
     /// The probe's number, once it was told.
     pub probe_id: Option<u32>,
+    /// Whether it does its work, for health checks.
+    pub health: Health,
     /// The session with the controller.
     pub session: Session,
     /// What is on the schedule, by type. Absent if the main loop does not answer.
@@ -35,8 +41,78 @@ pub struct Report {
     pub troubles: Vec<Trouble>,
 }
 
+/// Whether the agent does its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// Main loop and disk make progress; without that only a restart helps.
+    pub live: bool,
+    /// It is live, the session stands and the controller accepted an upload lately.
+    pub ready: bool,
+    /// What it lacks, in words.
+    pub lacks: Vec<String>,
+}
+
+impl Health {
+    /// Judges by what stands still, if anything, by the session, and by the last upload that was accepted, which may be
+    /// no older than `ready_within`.
+    #[must_use]
+    pub fn of(
+        standstill: Option<(&str, Duration)>,
+        session: &Session,
+        last_accepted: Option<i64>,
+        now: i64,
+        ready_within: Duration,
+    ) -> Self {
+        let mut lacks = Vec::new();
+        if let Some((what, silent)) = standstill {
+            let secs = silent.as_secs();
+            lacks.push(format!("the {what} has not answered for {secs} s"));
+        }
+        let live = lacks.is_empty();
+        if session.state != SessionState::Connected {
+            lacks.push(if session.words.is_empty() {
+                "no session with a controller yet".to_owned()
+            } else {
+                format!("no session with a controller: {}", session.words)
+            });
+        }
+        let within = i64::try_from(ready_within.as_secs()).unwrap_or(i64::MAX);
+        match last_accepted {
+            // A clock that was set back makes nothing old.
+            Some(at) if now.saturating_sub(at) <= within => {}
+            Some(at) => lacks.push(format!(
+                "the last upload was accepted {} s ago",
+                now.saturating_sub(at)
+            )),
+            None => lacks.push("no upload was accepted yet".to_owned()),
+        }
+        Self {
+            live,
+            ready: lacks.is_empty(),
+            lacks,
+        }
+    }
+
+    /// In one line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let verdict = match (self.live, self.ready) {
+            (_, true) => "live and ready",
+            (true, false) => "live, not ready",
+            (false, false) => "not live",
+        };
+        if self.lacks.is_empty() {
+            verdict.to_owned()
+        } else {
+            format!("{verdict}: {}", self.lacks.join("; "))
+        }
+    }
+}
+
 /// The session with the controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Session {
     /// Where it stands.
     pub state: SessionState,
@@ -77,6 +153,7 @@ pub enum SessionState {
 
 /// The jobs of one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Jobs {
     /// The type.
     pub kind: String,
@@ -92,6 +169,7 @@ pub struct Jobs {
 
 /// Results that wait for upload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Results {
     /// Of periodic measurements.
     pub periodic: Queue,
@@ -103,6 +181,7 @@ pub struct Results {
 
 /// One queue of results.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Queue {
     /// Result lines waiting.
     pub lines: u64,
@@ -120,6 +199,7 @@ pub struct Queue {
 
 /// The wall clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WallClock {
     /// When a controller last confirmed it, Unix seconds.
     pub confirmed: Option<i64>,
@@ -129,6 +209,7 @@ pub struct WallClock {
 
 /// What the host gives us.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Host {
     /// A route to IPv4 addresses of the internet.
     pub ipv4: bool,
@@ -144,9 +225,74 @@ pub struct Host {
 
 /// Something that happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trouble {
     /// When, Unix seconds.
     pub time: i64,
     /// What, in words.
     pub words: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(900);
+
+    fn session(state: SessionState) -> Session {
+        Session {
+            state,
+            words: "said so".to_owned(),
+            ..Session::default()
+        }
+    }
+
+    #[test]
+    fn ready_is_a_session_and_an_upload_accepted_lately() {
+        let connected = session(SessionState::Connected);
+        let judged = |last| Health::of(None, &connected, last, 10_000, WITHIN);
+        for (last, ready) in [
+            (Some(9_100), true),
+            (Some(20_000), true),
+            (Some(9_099), false),
+            (None, false),
+        ] {
+            let health = judged(last);
+            assert_eq!((health.live, health.ready), (true, ready), "{last:?}");
+        }
+        assert_eq!(judged(Some(10_000)).words(), "live and ready");
+        assert_eq!(
+            judged(Some(1)).words(),
+            "live, not ready: the last upload was accepted 9999 s ago"
+        );
+    }
+
+    #[test]
+    fn without_a_session_it_is_live_and_not_ready() {
+        let health = Health::of(None, &session(SessionState::Failing), Some(9), 9, WITHIN);
+        assert_eq!(
+            health.words(),
+            "live, not ready: no session with a controller: said so"
+        );
+    }
+
+    #[test]
+    fn what_stands_still_is_neither_live_nor_ready() {
+        let connected = session(SessionState::Connected);
+        let still = Some(("disk", Duration::from_secs(61)));
+        let health = Health::of(still, &connected, Some(9), 9, WITHIN);
+        assert!(!health.live && !health.ready);
+        assert_eq!(
+            health.words(),
+            "not live: the disk has not answered for 61 s"
+        );
+    }
+
+    #[test]
+    fn a_document_of_another_version_can_be_read() {
+        let told = r#"{"version":"9","news":1,"health":{"live":true}}"#;
+        let report: Report = serde_json::from_str(told).unwrap();
+        assert!(report.health.live && !report.health.ready);
+        assert_eq!(report.version, "9");
+    }
 }
