@@ -7,6 +7,7 @@ mod check;
 mod controller;
 mod key;
 mod lab;
+mod manual;
 mod measure;
 mod print;
 mod run;
@@ -102,6 +103,10 @@ enum Command {
     Check(CheckArgs),
     /// Show, make or import the probe's key.
     Key(KeyArgs),
+    /// Print the manual page of the program or of one of its commands.
+    Man(ManArgs),
+    /// Print what a shell needs to complete this program's command line.
+    Completions(CompletionsArgs),
 }
 
 /// What is said while running, for the long-running commands.
@@ -362,6 +367,41 @@ enum KeyCommand {
     },
 }
 
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  starling man | man -l -
+  starling man measure ping | man -l -
+  starling man --all /usr/local/share/man/man1")]
+struct ManArgs {
+    /// Write every page to this directory instead, made if it is missing.
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    all: Option<PathBuf>,
+    /// The words of a command, such as `run` or `measure ping`; without them, the program's own page.
+    #[arg(value_name = "COMMAND")]
+    page: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  starling completions bash > ~/.local/share/bash-completion/completions/starling
+  starling completions zsh > /usr/local/share/zsh/site-functions/_starling
+  starling completions fish > ~/.config/fish/completions/starling.fish")]
+struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// The shells that can be told.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
 impl ValueEnum for LogLevel {
     fn value_variants<'a>() -> &'a [Self] {
         &[
@@ -414,6 +454,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Key(args) => key::main(&args),
+        Command::Man(args) => manual::man(&args),
+        Command::Completions(args) => manual::completions(&args),
     };
     match outcome {
         Ok(exit) => exit.into(),
@@ -424,7 +466,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The whole command line, for man page and completions.
+/// The command line as it is parsed.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()

@@ -38,6 +38,11 @@ pub(super) fn main(args: &MeasureArgs) -> super::Outcome {
     }
 }
 
+/// How each type is asked for, for manual pages and completions.
+pub(super) fn types() -> impl Iterator<Item = clap::Command> {
+    people::types()
+}
+
 /// One command in the controller's language.
 fn command(args: &MeasureArgs) -> super::Outcome {
     let rules = rules(args);

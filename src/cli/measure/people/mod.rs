@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, error::ErrorKind};
+use clap::{Args, CommandFactory as _, Parser, error::ErrorKind};
 use nix::errno::Errno;
 use tokio::sync::{Notify, mpsc};
 
@@ -163,6 +163,21 @@ pub(super) fn main(kind: Kind, args: &MeasureArgs) -> super::super::Outcome {
         Kind::Http => talk::<http::Http>(args),
         Kind::Ntp => talk::<ntp::Ntp>(args),
     }
+}
+
+/// How each type is asked for, by the word that a person writes.
+pub(super) fn types() -> impl Iterator<Item = clap::Command> {
+    Kind::ALL.into_iter().map(|kind| {
+        let command = match kind {
+            Kind::Tls => tls::Tls::command(),
+            Kind::Ping => ping::Ping::command(),
+            Kind::Traceroute => traceroute::Traceroute::command(),
+            Kind::Dns => dns::Dns::command(),
+            Kind::Http => http::Http::command(),
+            Kind::Ntp => ntp::Ntp::command(),
+        };
+        command.name(kind.name())
+    })
 }
 
 fn talk<T: Talk + Parser>(args: &MeasureArgs) -> super::super::Outcome {
