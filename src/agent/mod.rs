@@ -390,14 +390,20 @@ async fn at(clock: Clock, tick: Option<Tick>) {
 /// What an operator would notice is said at INFO, what wants doing something about at WARN.
 fn log(event: &SessionEvent) {
     match event {
+        SessionEvent::Useless { complaint, .. } if complaint.is_trouble() => {
+            tracing::warn!("{event}");
+        }
         SessionEvent::Registered { .. }
         | SessionEvent::Kept(_)
+        | SessionEvent::Useless { .. }
         | SessionEvent::ToldToWait { .. }
         | SessionEvent::Change(Change::Table { .. }) => tracing::info!("{event}"),
         SessionEvent::ServerSkipped(_)
         | SessionEvent::WaitingForApproval { .. }
         | SessionEvent::RegistrationsSpent { .. }
         | SessionEvent::Lost { .. }
+        | SessionEvent::Doubted { .. }
+        | SessionEvent::ForwardRefused { .. }
         | SessionEvent::Misread { .. }
         | SessionEvent::KickedOut => tracing::warn!("{event}"),
         _ => tracing::debug!("{event}"),

@@ -75,7 +75,16 @@ fn judge(session: &Session, event: &SessionEvent) -> Option<Judgement> {
         // The failure's own words name the remedy.
         SessionEvent::Lost { retry, .. } => (SessionState::Failing, Some(*retry), None),
         SessionEvent::KickedOut => (SessionState::Registering, None, None),
+        SessionEvent::Useless {
+            complaint, retry, ..
+        } => (
+            SessionState::Failing,
+            Some(*retry),
+            Some(complaint.advice().to_owned()),
+        ),
         SessionEvent::Change(_)
+        | SessionEvent::Doubted { .. }
+        | SessionEvent::ForwardRefused { .. }
         | SessionEvent::ServerSkipped(_)
         | SessionEvent::Misread { .. }
         | SessionEvent::Marker(_) => return None,

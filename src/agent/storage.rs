@@ -213,8 +213,21 @@ impl Storage {
                         }
                     }
                     Output::Held(time) => tracing::warn!(
-                        seconds = time.as_secs(),
-                        "the controller asks us to wait; results are kept until then"
+                        "the controller answers uploads with 429 (too many requests), as it does for hours after frequent \
+                         registrations; the next upload is made in {} s and results are kept until then: nothing to do \
+                         here but leave the probe running",
+                        time.as_secs()
+                    ),
+                    Output::Told(upload) => self.tunnel.tell(upload),
+                    Output::Failing(why) => tracing::warn!(
+                        "the controller does not accept uploads: {why}; results are kept and tried again at the next slot"
+                    ),
+                    Output::Works => tracing::info!("the controller accepts uploads again"),
+                    Output::ClockOff(by) => tracing::warn!(
+                        "the clock of this host is {} s {} the controller's, so results carry a wrong time; starling never \
+                         sets the clock: turn on time synchronisation (systemd-timesyncd, chrony, ntpd)",
+                        by.unsigned_abs(),
+                        if by > 0 { "ahead of" } else { "behind" }
                     ),
                     Output::InSync(at) => {
                         self.status.set_last_sync(at);

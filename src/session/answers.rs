@@ -16,10 +16,6 @@ use crate::{
 
 /// The shortest wait between registrations of a probe that is not approved (`controller-protocol` section 10 row 3).
 const UNAPPROVED: Duration = Duration::from_secs(180);
-/// How many KEEPs in a row the controller may end before they settle until it is asked for a new session.
-const KEEP_PATIENCE: u32 = 2;
-/// How many INITs in a row may lead to no settled KEEP until the registration servers are asked for a controller.
-const INIT_PATIENCE: u32 = 3;
 
 /// Reading answers.
 impl Session {
@@ -49,7 +45,7 @@ impl Session {
                     None => self.unapproved(now, out),
                 }
             }
-            Verdict::Wait { secs, .. } => {
+            Verdict::Wait { secs, asked } => {
                 self.forget_assignment();
                 let wait = Duration::from_secs(secs.into());
                 self.state.registration_wait = Some(Timer::starting(now.unix(), wait));
@@ -57,6 +53,7 @@ impl Session {
                 out.push(tell(SessionEvent::ToldToWait {
                     exchange: Exchange::Registration,
                     wait,
+                    asked,
                 }));
                 self.idle(now, wait.min(LOOK));
             }
@@ -71,6 +68,8 @@ impl Session {
             port: controller.port,
         }));
         self.state.controller = Some(controller);
+        self.absent_since = now.peek();
+        self.detour = false;
         self.approach(now, out);
     }
 
@@ -104,14 +103,19 @@ impl Session {
                 self.approach(now, out);
             }
             InitVerdict::Ok { .. } => self.trouble(now, Exchange::Init, &Failure::NoSession, out),
-            InitVerdict::Wait { secs, .. } => {
+            InitVerdict::Wait { secs, asked } => {
                 let wait = Duration::from_secs(secs.into());
                 self.state.controller_wait = Some(Timer::starting(now.unix(), wait));
                 self.waits.controller = now.peek() + wait;
                 out.push(tell(SessionEvent::ToldToWait {
                     exchange: Exchange::Init,
                     wait,
+                    asked,
                 }));
+                // A refusal leads to no registration (`controller-protocol` section 3.1), but one that lasts does.
+                if !asked {
+                    self.absent(now, out);
+                }
                 self.idle(now, wait.min(LOOK));
             }
             InitVerdict::Nothing => self.trouble(now, Exchange::Init, &Failure::NoAnswer, out),
@@ -122,6 +126,7 @@ impl Session {
     pub(super) fn kicked(&mut self, now: &Now, out: &mut Vec<Output>) {
         if let Phase::Keeping { since, .. } = self.phase {
             self.settle(now, since);
+            self.keep_ended(now);
         }
         self.state.force_registration = true;
         self.state.opened = None;
@@ -143,6 +148,7 @@ impl Session {
             Phase::Connecting(_) => self.trouble(now, Exchange::Keep, failure, out),
             Phase::Keeping { since, .. } => {
                 self.settle(now, since);
+                self.keep_ended(now);
                 self.trouble(now, Exchange::Keep, failure, out);
             }
         }
@@ -163,6 +169,7 @@ impl Session {
             }));
             return self.decide(now, out);
         }
+        self.take_detour();
         self.trouble(now, Exchange::Registration, failure, out);
     }
 
@@ -176,12 +183,6 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         self.round = None;
-        // The loss of a KEEP that stood in order says nothing about the session, nor does not reaching the
-        // server at all: the network may be down.
-        let settled = matches!(self.phase, Phase::Keeping { settled: true, .. });
-        if failure.reached() && !settled {
-            self.suspect(now, exchange);
-        }
         let retry = match exchange {
             Exchange::Registration => self.registration.next(&mut self.random),
             Exchange::Init => self.init.next(&mut self.random),
@@ -193,24 +194,16 @@ impl Session {
             failure: failure.clone(),
             retry,
         }));
+        // The loss of a KEEP that stood in order says nothing about the session, nor does not reaching the
+        // server at all: the network may be down.
+        let settled = matches!(self.phase, Phase::Keeping { settled: true, .. });
+        if failure.reached() && !settled {
+            self.suspect(now, exchange, failure, out);
+        }
+        if exchange != Exchange::Registration {
+            self.absent(now, out);
+        }
         self.idle(now, retry);
-    }
-
-    fn suspect(&mut self, now: &Now, exchange: Exchange) {
-        match exchange {
-            Exchange::Registration => {}
-            Exchange::Init => self.bad_inits = self.bad_inits.saturating_add(1),
-            Exchange::Keep => self.bad_keeps = self.bad_keeps.saturating_add(1),
-        }
-        if self.bad_keeps >= KEEP_PATIENCE {
-            self.bad_keeps = 0;
-            self.state.opened = None;
-        }
-        if self.bad_inits >= INIT_PATIENCE && self.state.opened.is_none() {
-            self.bad_inits = 0;
-            self.state.reregister = Some(Timer::starting(now.unix(), Duration::ZERO));
-            self.waits.reregister = now.peek();
-        }
     }
 
     /// A KEEP that stood long enough puts everything in order.

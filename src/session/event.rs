@@ -2,7 +2,12 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use super::{failure::Failure, interpreter::Change, servers::RegistrationServer};
+use super::{
+    failure::Failure,
+    interpreter::Change,
+    servers::RegistrationServer,
+    supervisor::{Complaint, Step},
+};
 use crate::protocol::registration::{Reason, SessionId};
 
 /// The far end of an uploaded result, and of the telnet forward, as the 9011 line of a KEEP names them
@@ -40,6 +45,8 @@ pub enum SessionEvent {
         exchange: Exchange,
         /// For how long.
         wait: Duration,
+        /// Whether it said so; otherwise its answer was a refusal, or none that is known.
+        asked: bool,
     },
     /// The hourly limit on registrations holds the next one back.
     RegistrationsSpent {
@@ -65,6 +72,27 @@ pub enum SessionEvent {
         failure: Failure,
         /// When the next attempt is made, from now.
         retry: Duration,
+    },
+    /// A KEEP that stood was of no use and is given up.
+    Useless {
+        /// What was wrong.
+        complaint: Complaint,
+        /// What is done about it.
+        step: Step,
+        /// When, from now.
+        retry: Duration,
+    },
+    /// The controller fails us in a way that trying again does not mend.
+    Doubted {
+        /// In what way.
+        doubt: Doubt,
+        /// What is done about it.
+        step: Step,
+    },
+    /// The controller would not forward its port: no commands can come, results can go.
+    ForwardRefused {
+        /// Which.
+        port: u16,
     },
     /// An answer was understood only in part.
     Misread {
@@ -95,9 +123,34 @@ impl fmt::Display for SessionEvent {
                 "the key is known but not approved yet; asking again in {}",
                 Seconds(*retry)
             ),
-            Self::ToldToWait { exchange, wait } => {
+            Self::ToldToWait {
+                exchange,
+                wait,
+                asked: true,
+            } => {
                 write!(f, "{exchange}: told to wait {}", Seconds(*wait))
             }
+            Self::ToldToWait { exchange, wait, .. } => write!(
+                f,
+                "{exchange} refused: the server will not have this probe now; asking again in {}",
+                Seconds(*wait)
+            ),
+            Self::Useless {
+                complaint,
+                step,
+                retry,
+            } => write!(
+                f,
+                "{complaint}; {step} in {} ({})",
+                Seconds(*retry),
+                complaint.advice()
+            ),
+            Self::Doubted { doubt, step } => write!(f, "{doubt}; {step}"),
+            Self::ForwardRefused { port } => write!(
+                f,
+                "the controller refuses to forward its port {port} to this probe, most likely because an older \
+                 connection of the probe still holds it: no commands can come until that is gone; results go on"
+            ),
             Self::RegistrationsSpent { wait } => {
                 write!(
                     f,
@@ -135,6 +188,42 @@ impl fmt::Display for SessionEvent {
             Self::Misread { exchange, why } => write!(f, "{exchange}: {why}"),
             Self::KickedOut => f.write_str("the controller wants a new registration"),
             Self::Marker(marker) => write!(f, "{} {}", marker.id(), marker.text()),
+        }
+    }
+}
+
+/// What makes us doubt a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It shows another host key than the one that the registration server told.
+    OtherHostKey,
+    /// It ended so many KEEPs in a row.
+    KeepsEnded(u32),
+    /// So many INITs in a row came to nothing.
+    InitsFailed(u32),
+    /// No KEEP stood for so long.
+    Absent(Duration),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherHostKey => f.write_str(
+                "the controller shows another host key than the registration server told: it may have moved",
+            ),
+            Self::KeepsEnded(times) => write!(
+                f,
+                "the controller ended the connection {times} times in a row: the session may have expired"
+            ),
+            Self::InitsFailed(times) => write!(
+                f,
+                "the controller opened no session {times} times in a row: it may have moved"
+            ),
+            Self::Absent(time) => write!(
+                f,
+                "no connection to the controller for {} min: it may have moved",
+                time.as_secs() / 60
+            ),
         }
     }
 }

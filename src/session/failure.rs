@@ -144,6 +144,15 @@ impl Failure {
         )
     }
 
+    /// Whether the server proved another host key than the pinned one, or has none of its type.
+    #[must_use]
+    pub const fn is_other_host_key(&self) -> bool {
+        matches!(
+            self,
+            Self::HostKeyRefused { .. } | Self::NoCommonAlgorithm(_)
+        )
+    }
+
     /// The code that OpenSSH's client would have ended with: 255 unless the server's command gave one.
     #[must_use]
     pub const fn code(&self) -> u32 {

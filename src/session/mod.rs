@@ -19,6 +19,8 @@ pub mod servers;
 mod session;
 pub mod ssh;
 pub mod state;
+pub mod supervisor;
+mod suspicion;
 #[cfg(test)]
 mod tests;
 
@@ -28,3 +30,4 @@ pub use servers::{RegistrationServer, ServerList};
 pub use session::{Input, Output, Session, Settings};
 pub use ssh::{Config, Resolve, Tunnel, TunnelEnd, TunnelError, run, tunnel};
 pub use state::State;
+pub use supervisor::{Complaint, Step, Upload};

@@ -18,6 +18,7 @@ use super::{
     quota::Quota,
     servers::RegistrationServer,
     state::{Controller, State, Timer},
+    supervisor::{Supervisor, Upload},
 };
 use crate::{
     clock::{Now, Tick},
@@ -57,6 +58,13 @@ pub enum Input {
     Answered(Vec<u8>),
     /// The exchange that was asked for failed, or KEEP ended.
     Lost(Failure),
+    /// The controller would not forward its port to us: it is only a warning, and KEEP goes on
+    /// (`controller-protocol` section 3.2).
+    NotForwarded,
+    /// A command came from the controller.
+    Commanded,
+    /// An upload ended.
+    Uploaded(Upload),
     /// The time that [`Session::deadline`] named has come.
     Deadline,
 }
@@ -102,6 +110,12 @@ pub struct Session {
     pub(super) saved: State,
     pub(super) phase: Phase,
     pub(super) waits: Waits,
+    /// Of the KEEP that is asked for or stands.
+    pub(super) supervisor: Option<Supervisor>,
+    /// Since when no KEEP stood.
+    pub(super) absent_since: Tick,
+    /// The registration servers could not tell: the controller that is known is tried in between.
+    pub(super) detour: bool,
     pub(super) quota: Quota,
     pub(super) registration: Backoff,
     pub(super) init: Backoff,
@@ -142,6 +156,7 @@ pub(super) struct Waits {
     pub(super) registration: Tick,
     pub(super) controller: Tick,
     pub(super) reregister: Tick,
+    pub(super) doubt: Tick,
 }
 
 impl Session {
@@ -161,6 +176,9 @@ impl Session {
             state,
             phase: Phase::New,
             waits: Waits::default(),
+            supervisor: None,
+            absent_since: Tick::default(),
+            detour: false,
             quota: Quota::default(),
             registration: Backoff::default(),
             init: Backoff::default(),
@@ -191,12 +209,27 @@ impl Session {
                     since: now.peek(),
                     settled: false,
                 };
+                if let Some(supervisor) = &mut self.supervisor {
+                    supervisor.connected(now.peek());
+                }
                 out.extend(
                     self.identity()
                         .map(|identity| tell(SessionEvent::Kept(identity))),
                 );
             }
-            (Phase::Keeping { since, .. }, Input::Deadline) => self.settle(now, since),
+            (Phase::Keeping { since, .. }, Input::Deadline) => {
+                self.settle(now, since);
+                self.supervise(now, &mut out);
+            }
+            (Phase::Connecting(_) | Phase::Keeping { .. }, Input::NotForwarded) => {
+                self.not_forwarded(&mut out);
+            }
+            (Phase::Connecting(_) | Phase::Keeping { .. }, Input::Commanded) => {
+                self.worked(|supervisor| supervisor.commanded(now.peek()));
+            }
+            (Phase::Connecting(_) | Phase::Keeping { .. }, Input::Uploaded(upload)) => {
+                self.uploaded(now, upload);
+            }
             (
                 Phase::Registering(since) | Phase::Initialising(since) | Phase::Connecting(since),
                 Input::Deadline,
@@ -222,7 +255,7 @@ impl Session {
         out
     }
 
-    /// When [`Input::Deadline`] is due if nothing happens first. `None` only while a KEEP stands in good order.
+    /// When [`Input::Deadline`] is due if nothing happens first. There is always something to come.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {
         match self.phase {
@@ -231,8 +264,14 @@ impl Session {
             Phase::Registering(since) | Phase::Initialising(since) | Phase::Connecting(since) => {
                 Some(since + GUARD)
             }
-            Phase::Keeping { settled: true, .. } => None,
-            Phase::Keeping { since, .. } => Some(since + SETTLED),
+            Phase::Keeping { since, settled } => {
+                let settles = (!settled).then_some(since + SETTLED);
+                let ends = self
+                    .supervisor
+                    .as_ref()
+                    .map(|supervisor| supervisor.deadline(self.state.strikes));
+                settles.into_iter().chain(ends).min()
+            }
         }
     }
 
@@ -264,7 +303,9 @@ impl Session {
             registration: left(self.state.registration_wait),
             controller: left(self.state.controller_wait),
             reregister: left(self.state.reregister),
+            doubt: left(self.state.doubt_wait),
         };
+        self.absent_since = now.peek();
         self.quota = Quota::restored(&self.state.registrations, now);
         let reboot_count = self.settings.reboot_count;
         out.push(tell(SessionEvent::Marker(Marker::Started { reboot_count })));
@@ -286,6 +327,12 @@ impl Session {
         let left = self.left(self.state.registration_wait, self.waits.registration, now);
         if !self.state.force_registration && !left.is_zero() {
             return self.idle(now, left.min(LOOK));
+        }
+        if std::mem::take(&mut self.detour)
+            && self.state.controller.is_some()
+            && !self.state.force_registration
+        {
+            return self.approach(now, out);
         }
         match self.reason(now) {
             Some(reason) => self.register(now, reason, out),
@@ -332,6 +379,8 @@ impl Session {
         if let Some(identity) = self.identity() {
             self.phase = Phase::Connecting(now.peek());
             let remote_port = identity.remote_port;
+            let jitter = self.random.random_range(0.8..=1.2);
+            self.supervisor = Some(Supervisor::new(now.peek(), remote_port, jitter));
             out.push(tell(SessionEvent::Marker(Marker::StartKeep {
                 host,
                 port,

@@ -31,6 +31,12 @@ pub struct State {
     pub controller_wait: Option<Timer>,
     /// Whether the next registration is forced by the controller.
     pub force_registration: bool,
+    /// Before when no registration is made for the sole reason that the controller is of no use.
+    pub doubt_wait: Option<Timer>,
+    /// Registrations made for that reason since the controller was last of use.
+    pub doubts: u32,
+    /// Complaints about a KEEP that stands since one was last of use.
+    pub strikes: u32,
     /// When registrations were made in the last hour, Unix seconds, oldest first.
     pub registrations: Vec<i64>,
 }

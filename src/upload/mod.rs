@@ -17,6 +17,7 @@ use std::{fmt, time::Duration};
 use crate::{
     clock::UnixTime,
     protocol::registration::SessionId,
+    session::Upload,
     spool::{Number, Sealed},
 };
 
@@ -119,6 +120,14 @@ pub enum Output {
     InSync(UnixTime),
     /// The controller asks us to wait: no posts for so long.
     Held(Duration),
+    /// The session is to know what became of a post.
+    Told(Upload),
+    /// Posts begin to fail, or fail for another reason: in words for an operator.
+    Failing(String),
+    /// Posts are accepted again.
+    Works,
+    /// The wall clock is off by so many seconds, positive if it is ahead of the controller's.
+    ClockOff(i64),
 }
 
 /// One post to make.

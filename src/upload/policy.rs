@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
-    Answer, Duty, Identity, Input, Output, Post, Queue, ServerDate, Target, Which,
+    Answer, Duty, Identity, Input, Output, Post, Queue, ServerDate, Target, Upload, Which,
     duty::{Order, Planned},
 };
 use crate::{
@@ -32,6 +32,8 @@ const HOLD_MOST: Duration = Duration::from_secs(1800);
 const RETRY_AFTER_MOST: Duration = Duration::from_secs(3600);
 /// The wall clock may be set while we sleep: look again after this at the latest (`controller-protocol` 5.5).
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// A clock that stays off is told again after this.
+const CLOCK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// How we post until a controller's table says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +88,10 @@ pub struct Uploader {
     rounds: u32,
     held_until: Option<Tick>,
     hold: Duration,
+    /// Why posts fail, as it was last told.
+    failing: Option<String>,
+    /// When it was told that the clock is off.
+    clock_told: Option<Tick>,
     /// The latest instant that we were told, on both clocks.
     last: (Tick, UnixTime),
     limit: usize,
@@ -112,6 +118,8 @@ impl Uploader {
             rounds: 0,
             held_until: None,
             hold: HOLD_FIRST,
+            failing: None,
+            clock_told: None,
             last: (Tick::default(), UnixTime::default()),
             limit: 0,
         }
@@ -412,22 +420,21 @@ impl Uploader {
             return;
         };
         let (accepted, refused) = match answer {
-            Answer::Heard { date, .. } => {
+            Answer::Heard {
+                accepted,
+                status,
+                retry_after,
+                date,
+            } => {
                 self.judge_clock(&order, *date, outputs);
-                match answer {
-                    Answer::Heard { accepted: true, .. } => (true, None),
-                    Answer::Heard {
-                        status: 429,
-                        retry_after,
-                        ..
-                    } => (false, Some(*retry_after)),
-                    _ => (false, None),
-                }
+                let refused = (*status == 429 && !accepted).then_some(*retry_after);
+                (*accepted, refused)
             }
             Answer::Failed(_) | Answer::NotMade => (false, None),
         };
-        if let Some(retry_after) = refused {
-            self.hold(retry_after, outputs);
+        match refused {
+            Some(retry_after) => self.hold(retry_after, outputs),
+            None => self.tell(answer, outputs),
         }
         if accepted {
             self.hold = HOLD_FIRST;
@@ -440,6 +447,40 @@ impl Uploader {
         if which == Which::OneOff {
             self.next_round(accepted, more);
         }
+    }
+
+    /// Tells the session and the operator what became of a post.
+    fn tell(&mut self, answer: &Answer, outputs: &mut Vec<Output>) {
+        let (why, is_unknown) = match answer {
+            Answer::Heard { accepted: true, .. } => {
+                outputs.push(Output::Told(Upload::Accepted));
+                if self.failing.take().is_some() {
+                    outputs.push(Output::Works);
+                }
+                return;
+            }
+            Answer::Heard { status, .. } if (200..300).contains(status) => {
+                (format!("it answers {status} but not OK"), false)
+            }
+            // 401 and 403: what is wrong is not the results but who brings them.
+            Answer::Heard { status, .. } => {
+                (format!("it answers {status}"), [401, 403].contains(status))
+            }
+            // A tunnel that fell is the session's own affair.
+            Answer::Failed(_) if !self.tunnel => return,
+            Answer::Failed(error) => (error.to_string(), false),
+            // Ours to mend: the spool tells of it.
+            Answer::NotMade => return,
+        };
+        if self.failing.as_ref() != Some(&why) {
+            self.failing = Some(why.clone());
+            outputs.push(Output::Failing(why.clone()));
+        }
+        outputs.push(Output::Told(if is_unknown {
+            Upload::Unknown(why)
+        } else {
+            Upload::NotAccepted(why)
+        }));
     }
 
     /// One-offs are posted up to five times in a row while there are more of them, then each minute.
@@ -463,9 +504,12 @@ impl Uploader {
         self.held_until = Some(self.last.0 + wait);
         self.due.clear();
         outputs.push(Output::Held(wait));
+        outputs.push(Output::Told(Upload::Held(wait)));
     }
 
-    fn judge_clock(&self, order: &Order, date: Option<ServerDate>, outputs: &mut Vec<Output>) {
+    /// What the server's clock says about ours (`controller-protocol` section 6.7). Ours is never set, whatever
+    /// `--set-time` says: the official probe cannot either, for want of the privilege, and reports instead.
+    fn judge_clock(&mut self, order: &Order, date: Option<ServerDate>, outputs: &mut Vec<Output>) {
         let (Some(tolerance), Some(seen)) = (order.set_time, date) else {
             return;
         };
@@ -475,13 +519,24 @@ impl Uploader {
             reason = "seconds since the epoch fit a double for ages"
         )]
         let precise = local as f64 + f64::from(seen.local.subsec_nanos()) / 1e9;
+        let id = &order.id;
+        let report = |text: &str| Output::Append(format!("RESULT {id} ongoing {local} {text}\n"));
         match check_clock(precise, seen.date, tolerance, seen.rtt.as_secs_f64()) {
-            ClockCheck::InSync => outputs.push(Output::InSync(seen.local)),
-            ClockCheck::TooSlow(text) | ClockCheck::OutOfSync(text) => {
-                let id = &order.id;
-                outputs.push(Output::Append(format!(
-                    "RESULT {id} ongoing {local} {text}\n"
-                )));
+            ClockCheck::InSync => {
+                self.clock_told = None;
+                outputs.push(Output::InSync(seen.local));
+            }
+            ClockCheck::TooSlow(text) => outputs.push(report(&text)),
+            ClockCheck::OutOfSync(text) => {
+                outputs.push(report(&text));
+                let now = self.last.0;
+                let told = self
+                    .clock_told
+                    .filter(|told| now.since(*told) < CLOCK_AGAIN);
+                if told.is_none() {
+                    self.clock_told = Some(now);
+                    outputs.push(Output::ClockOff(local - seen.date));
+                }
             }
         }
     }

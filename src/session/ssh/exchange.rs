@@ -125,7 +125,7 @@ pub(super) enum Progress {
     /// The controller opened a command connection.
     Forwarded(Channel<Msg>),
     /// The reverse forward was refused: no commands can come, results can still go.
-    NotForwarded(String),
+    NotForwarded,
     /// The exchange is over: an INIT's answer, the first bytes on a KEEP, or a failure.
     Over(Result<Vec<u8>, Failure>),
 }
@@ -200,10 +200,7 @@ async fn begin(
         {
             Ok(_) => {}
             Err(russh::Error::RequestDenied) => {
-                let why = format!(
-                    "the controller refuses to forward its port {port}: no commands can come"
-                );
-                tell(progress, Progress::NotForwarded(why)).await;
+                tell(progress, Progress::NotForwarded).await;
             }
             Err(cause) => return Err(ssh(cause)),
         }

@@ -20,7 +20,6 @@ use tokio::{
 use super::{
     Failure, Identity, Input, Output, RegistrationServer, Session, SessionEvent, Settings, State,
     disk,
-    event::Exchange,
     interpreter::{Change, Interpreter},
     state::Controller,
 };
@@ -138,6 +137,7 @@ enum Next {
     Deadline,
     Progress(Progress),
     Command(super::interpreter::ConnectionId, commands::Heard),
+    Upload(super::Upload),
 }
 
 impl Driver {
@@ -182,9 +182,10 @@ impl Driver {
                 Next::Deadline => self.tell(Input::Deadline).await,
                 Next::Command(id, heard) => {
                     let changes = self.commands.heard(id, heard);
-                    self.changed(changes).await;
+                    self.obey(changes).await;
                 }
                 Next::Progress(progress) => self.progressed(progress).await,
+                Next::Upload(upload) => self.tell(Input::Uploaded(upload)).await,
             }
         }
     }
@@ -199,6 +200,7 @@ impl Driver {
             biased;
             (id, heard) = self.commands.hear() => Next::Command(id, heard),
             progress = progressing(&mut self.line) => Next::Progress(progress),
+            upload = self.tunnel.told() => Next::Upload(upload),
             () = sleep_until(deadline.unwrap_or_else(|| self.clock.instant(self.clock.tick()).into())),
                 if deadline.is_some() => Next::Deadline,
         }
@@ -212,12 +214,9 @@ impl Driver {
             }
             Progress::Forwarded(channel) => {
                 let changes = self.commands.open(channel);
-                self.changed(changes).await;
+                self.obey(changes).await;
             }
-            Progress::NotForwarded(why) => {
-                let exchange = Exchange::Keep;
-                self.emit(SessionEvent::Misread { exchange, why }).await;
-            }
+            Progress::NotForwarded => self.tell(Input::NotForwarded).await,
             Progress::Over(over) => {
                 self.end_line().await;
                 self.tell(match over {
@@ -298,6 +297,15 @@ impl Driver {
     fn hang_up(&mut self) {
         self.tunnel.set(None);
         self.line = None;
+    }
+
+    /// Hands on what the controller changed: a command came.
+    async fn obey(&mut self, changes: Vec<Change>) {
+        let is_commanded = !changes.is_empty();
+        self.changed(changes).await;
+        if is_commanded {
+            self.tell(Input::Commanded).await;
+        }
     }
 
     async fn changed(&mut self, changes: Vec<Change>) {

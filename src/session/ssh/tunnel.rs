@@ -4,12 +4,12 @@ use russh::client::Handle;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::watch,
+    sync::{mpsc, watch},
     time::timeout,
 };
 
 use super::connect::Client;
-use crate::session::event::collapsed;
+use crate::session::{Upload, event::collapsed};
 
 /// The port of the controller's upload service, at its own loopback (`controller-protocol` section 3.2).
 const UPLOAD_PORT: u32 = 8080;
@@ -19,21 +19,39 @@ const ORIGINATOR: (&str, u32) = ("127.0.0.1", 49_152);
 /// How long the controller may take to open a channel (`controller-protocol` section 6.5: connect within 10 s).
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 
+/// Fates of uploads that may wait for the session.
+const MAX_TOLD: usize = 16;
+
 type Current = Option<Arc<Handle<Client>>>;
 
 /// The two ends of the way that uploads take: one for [`run`](super::run), one for the uploader.
 #[must_use]
 pub fn tunnel() -> (TunnelEnd, Tunnel) {
     let (end, current) = watch::channel(None);
-    (TunnelEnd(end), Tunnel { current })
+    let (uploads, told) = mpsc::channel(MAX_TOLD);
+    (
+        TunnelEnd { current: end, told },
+        Tunnel { current, uploads },
+    )
 }
 
 /// The session's end of a [`Tunnel`].
-pub struct TunnelEnd(watch::Sender<Current>);
+pub struct TunnelEnd {
+    current: watch::Sender<Current>,
+    told: mpsc::Receiver<Upload>,
+}
 
 impl TunnelEnd {
     pub(super) fn set(&self, current: Current) {
-        self.0.send_replace(current);
+        self.current.send_replace(current);
+    }
+
+    /// What became of the next upload. Never returns when nobody uploads any more.
+    pub(super) async fn told(&mut self) -> Upload {
+        match self.told.recv().await {
+            Some(upload) => upload,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -49,9 +67,16 @@ impl fmt::Debug for TunnelEnd {
 #[derive(Clone)]
 pub struct Tunnel {
     current: watch::Receiver<Current>,
+    uploads: mpsc::Sender<Upload>,
 }
 
 impl Tunnel {
+    /// Tells the session what became of an upload, so that it can tell a connection that is of use from one that
+    /// only stands. Never waits: what a busy session misses, the next upload tells.
+    pub fn tell(&self, upload: Upload) {
+        let _ = self.uploads.try_send(upload);
+    }
+
     /// Whether there is a KEEP connection now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
