@@ -14,7 +14,7 @@ use tracing::{
     level_filters::LevelFilter,
 };
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::Context, layer::SubscriberExt as _, reload,
+    Layer, Registry, filter::Targets, layer::Context, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
 };
 
@@ -33,7 +33,7 @@ const TROUBLE: usize = 300;
 #[derive(Clone, Debug)]
 pub struct Log {
     troubles: Troubles,
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     is_chosen: bool,
 }
 
@@ -42,7 +42,7 @@ impl Log {
     pub fn set_level(&self, level: LogLevel) {
         if !self.is_chosen {
             // Only a log that never was the process's own has no filter any more.
-            let _ = self.filter.reload(EnvFilter::new(quiet(level)));
+            let _ = self.filter.reload(quiet(level));
         }
     }
 
@@ -55,17 +55,16 @@ impl Log {
 
 /// Starts logging for the process. A second call changes nothing.
 ///
-/// `filter` is a [`tracing_subscriber::EnvFilter`] text and goes before `level`; one that cannot be read is
-/// said and ignored, for a probe with a misspelt filter must still measure.
+/// `filter` is a text for [`Targets`], `info,starling::session=debug`, and goes before `level`; one that cannot be read
+/// is said and ignored, for a probe with a misspelt filter must still measure.
 pub fn start(level: LogLevel, format: LogFormat, filter: Option<&str>) -> Log {
-    let (chosen, complaint) = match filter.map(EnvFilter::try_new) {
+    let (chosen, complaint) = match filter.map(str::parse::<Targets>) {
         Some(Ok(filter)) => (Some(filter), None),
         Some(Err(error)) => (None, Some(error)),
         None => (None, None),
     };
     let is_chosen = chosen.is_some();
-    let (filter, handle) =
-        reload::Layer::new(chosen.unwrap_or_else(|| EnvFilter::new(quiet(level))));
+    let (filter, handle) = reload::Layer::new(chosen.unwrap_or_else(|| quiet(level)));
     let troubles = Troubles::default();
     let lines = tracing_subscriber::fmt::layer()
         .with_target(level >= LogLevel::Debug)
@@ -94,13 +93,22 @@ pub fn start(level: LogLevel, format: LogFormat, filter: Option<&str>) -> Log {
 }
 
 /// The SSH library tells of each packet at DEBUG; that is a trace to us.
-fn quiet(level: LogLevel) -> String {
+fn quiet(level: LogLevel) -> Targets {
     let russh = if level == LogLevel::Trace {
-        "debug"
+        Level::DEBUG
     } else {
-        "error"
+        Level::ERROR
     };
-    format!("{},russh={russh}", level.name())
+    let ours = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
+    Targets::new()
+        .with_default(ours)
+        .with_target("russh", russh)
 }
 
 /// What was worth an alert lately, bounded in number and length. Cheap to clone.
