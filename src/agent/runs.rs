@@ -103,6 +103,7 @@ impl Agent {
                     text,
                     carry,
                     seed,
+                    planned,
                     late,
                     one_off,
                     ..
@@ -110,7 +111,15 @@ impl Agent {
                     if !one_off {
                         self.note_one_shot(&text);
                     }
-                    tracing::debug!(job = id.0, kind = %spec.kind(), target = spec.target(), ?late, "run");
+                    tracing::debug!(
+                        job = id.0,
+                        kind = %spec.kind(),
+                        target = spec.target(),
+                        // Unix nanoseconds, so that lateness can be found from packets too.
+                        planned = i64::try_from(planned.nanos()).unwrap_or(i64::MAX),
+                        ?late,
+                        "run"
+                    );
                     self.launch(id, &spec, carry, seed, one_off);
                 }
                 schedule::Output::Skipped { spec, why, .. } => {
