@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -37,6 +38,8 @@ pub struct Config {
     pub confine: Confine,
     /// What is said while running.
     pub log: Log,
+    /// What is counted while running.
+    pub metrics: Metrics,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             upload: Upload::default(),
             confine: Confine::default(),
             log: Log::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -237,6 +241,28 @@ impl Default for Confine {
         Self {
             landlock: true,
             seccomp: true,
+        }
+    }
+}
+
+/// Metrics and health for Prometheus and others, over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Whether anything is served.
+    pub enabled: bool,
+    /// Where.
+    pub listen: SocketAddr,
+    /// Measurements that are told apart, at most; 0 for none.
+    pub measurements: usize,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9469)),
+            measurements: 500,
         }
     }
 }

@@ -5,9 +5,14 @@
 
 mod support;
 
-use std::path::Path;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+};
 
 use support::{
+    exposition::Exposition,
     lab::{Lab, runtime},
     service::Service,
 };
@@ -75,5 +80,166 @@ fn a_probe_that_hangs_is_not_live() {
     service.signal(nix::sys::signal::Signal::SIGCONT);
     assert_eq!(code, Some(1), "{line}");
     assert!(line.contains("does not answer within"), "{line}");
+    service.stop().expect_success();
+}
+
+/// Where a service serves its metrics.
+fn metrics_address(service: &Service) -> SocketAddr {
+    service.wait_for("the address of the metrics", || {
+        let log = service.log();
+        let (_, after) = log.split_once("metrics are served address=")?;
+        after.split_whitespace().next()?.parse().ok()
+    })
+}
+
+/// Status and body of an answer to this request.
+fn ask(address: SocketAddr, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+}
+
+#[test]
+fn the_metrics_are_valid_and_true() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab)
+            .arg("--metrics-listen")
+            .arg("127.0.0.1:0")
+            .start();
+        let address = metrics_address(&service);
+        lab.wait_for_results("1001", 2).await;
+        // Sockets of this thread wait for nobody but the agent.
+        service.wait_for("readiness", || {
+            (get(address, "/ready").0 == 200).then_some(())
+        });
+        assert_eq!(get(address, "/live"), (200, "live and ready\n".to_owned()));
+
+        let (status, text) = get(address, "/metrics");
+        assert_eq!(status, 200);
+        let page = Exposition::read(&text);
+        let version = env!("CARGO_PKG_VERSION");
+        let arch = std::env::consts::ARCH;
+        for (name, labels, value) in [
+            (
+                "starling_build_info",
+                &[("version", version), ("arch", arch)][..],
+                1.0,
+            ),
+            ("starling_live", &[], 1.0),
+            ("starling_ready", &[], 1.0),
+            ("starling_session_up", &[], 1.0),
+            ("starling_session_state", &[("state", "connected")], 1.0),
+            ("starling_session_state", &[("state", "failing")], 0.0),
+            ("starling_registrations_total", &[], 1.0),
+            ("starling_session_connects_total", &[], 1.0),
+            (
+                "starling_results_dropped_total",
+                &[("queue", "periodic")],
+                0.0,
+            ),
+            (
+                "starling_jobs",
+                &[("type", "ping"), ("schedule", "periodic")],
+                1.0,
+            ),
+        ] {
+            assert_eq!(page.value(name, labels), value, "{name} {labels:?}");
+        }
+        // Its target is refused by the address policy.
+        let of = [("measurement", "1001"), ("type", "ping")];
+        let requests = page.value("starling_measurement_requests_total", &of);
+        let unanswered = page.value("starling_measurement_requests_unanswered_total", &of);
+        assert!(requests >= 2.0, "{text}");
+        assert_eq!(requests, unanswered);
+        assert_eq!(
+            page.find("starling_measurement_last_rtt_seconds", &of),
+            None
+        );
+        let runs = [("type", "ping"), ("outcome", "unanswered")];
+        assert!(page.value("starling_runs_total", &runs) >= 2.0);
+        assert!(page.value("starling_schedule_lateness_seconds_count", &[]) >= 2.0);
+        assert!(page.value("starling_packets_refused_total", &[("reason", "address")]) >= 2.0);
+        assert!(page.value("starling_uploads_total", &[("post", "periodic")]) >= 1.0);
+        let posted = page.value(
+            "starling_upload_duration_seconds_count",
+            &[("post", "periodic")],
+        );
+        assert!(posted >= 1.0);
+        assert!(page.value("process_resident_memory_bytes", &[]) > 1e6);
+        assert!(page.value("process_open_fds", &[]) > 3.0);
+
+        let state = std::fs::read_to_string(service.data().join("session.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let session_id = state["opened"]["session_id"].as_str().unwrap();
+        assert!(!text.contains(session_id), "a secret shows");
+        service.stop().expect_success();
+        lab.stop().await;
+    });
+}
+
+#[test]
+fn a_probe_without_a_controller_tells_so_by_its_metrics() {
+    let service = Service::at(&nobody())
+        .config("[metrics]\nenabled = true\nlisten = \"127.0.0.1:0\"\n")
+        .start();
+    let address = metrics_address(&service);
+    service.wait_for_log("cannot connect to");
+    assert_eq!(get(address, "/live").0, 200);
+    let (status, words) = get(address, "/ready");
+    assert_eq!(status, 503);
+    assert!(words.starts_with("live, not ready: "), "{words}");
+    let page = Exposition::read(&get(address, "/metrics").1);
+    assert_eq!(page.value("starling_session_up", &[]), 0.0);
+    assert_eq!(page.value("starling_ready", &[]), 0.0);
+    let lost = page.value(
+        "starling_session_failures_total",
+        &[("exchange", "registration")],
+    );
+    assert!(lost >= 1.0);
+    assert!(!page.names().contains("starling_runs_total"));
+    service.stop().expect_success();
+}
+
+#[test]
+fn strangers_at_the_metrics_are_bounded_and_harmless() {
+    let service = Service::at(&nobody())
+        .arg("--metrics-listen")
+        .arg("127.0.0.1:0")
+        .start();
+    let address = metrics_address(&service);
+    assert_eq!(get(address, "/").0, 200);
+    assert_eq!(get(address, "/etc/passwd").0, 404);
+    assert_eq!(ask(address, "POST /metrics HTTP/1.1\r\n\r\n").0, 405);
+    assert_eq!(ask(address, "\u{16}\u{3}\u{1}\r\n\r\n").0, 400);
+    assert_eq!(ask(address, &format!("GET /{} ", "x".repeat(8192))).0, 431);
+    let (status, body) = ask(address, "HEAD /metrics HTTP/1.1\r\n\r\n");
+    assert_eq!((status, body.as_str()), (200, ""));
+    // More that say nothing than are served at a time: they are let go in their turn.
+    let idle: Vec<TcpStream> = (0..24)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    assert_eq!(get(address, "/live").0, 200);
+    drop(idle);
+    service.stop().expect_success();
+}
+
+#[test]
+fn a_metrics_address_that_is_taken_is_said_and_stops_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let service = Service::at(&nobody())
+        .env("STARLING_METRICS_LISTEN", &address)
+        .start();
+    service.wait_for_log("no metrics: the address cannot be listened on");
+    service.wait_for_log("cannot connect to");
     service.stop().expect_success();
 }

@@ -15,6 +15,7 @@ mod memory;
 mod pulse;
 mod reload;
 mod runs;
+mod scrape;
 mod standing;
 mod start;
 mod status;
@@ -175,7 +176,8 @@ struct Agent {
     outside: Outside,
     /// The status socket's questions to the main loop.
     questions: mpsc::Receiver<Question>,
-    window_task: tokio::task::JoinHandle<()>,
+    /// Status socket and metrics.
+    windows: JoinSet<()>,
     socket: PathBuf,
     pulse: Pulse,
     is_ready: bool,
@@ -222,12 +224,12 @@ impl Agent {
             stopping,
             clock,
             outside,
-            window_task,
+            mut windows,
             socket,
             ..
         } = self;
         tracing::info!("stopping");
-        window_task.abort();
+        windows.abort_all();
         // The next agent takes its place anyway.
         let _ = std::fs::remove_file(socket);
         outside.notify.stopping();

@@ -53,6 +53,7 @@ fn wants_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("confine", old.confine != new.confine),
         ("spool", old.spool != new.spool),
+        ("metrics", old.metrics != new.metrics),
         ("log.format", old.log.format != new.log.format),
     ]
     .into_iter()

@@ -9,11 +9,13 @@ use std::{
 
 use super::{Agent, storage::Message};
 use crate::{
-    measurement::{Body, Carry, Outcome, Run, Spec, dns::Counts},
+    clock::Clock,
+    measurement::{Body, Carry, Kind, Outcome, Run, Spec, dns::Counts},
     net::{Net, recording},
+    observe::metrics::{Metrics, Ran},
     report::lines::{NotRun, Runner},
     result::Document,
-    schedule::{self, JobId},
+    schedule::{self, JobId, Skip},
     upload::Queue,
 };
 
@@ -71,6 +73,31 @@ async fn carry_out(net: &Net, spec: &Arc<Spec>, run: Run, carry: Carry) -> Outco
     outcome
 }
 
+/// Counts a run that ended.
+fn count(metrics: &Metrics, spec: &Spec, id: Option<&str>, bodies: &[Body], clock: Clock) {
+    let mut ran = Ran {
+        kind: spec.kind().name(),
+        measurement: id,
+        requests: 0,
+        answered: 0,
+        rtt_sum: 0.0,
+        rtt_min: None,
+        now: clock.tick(),
+        time: clock.unix().secs(),
+    };
+    for figures in bodies.iter().map(Body::figures) {
+        ran.requests += figures.requests;
+        ran.answered += figures.answered;
+        ran.rtt_sum += figures.rtt_sum;
+        ran.rtt_min = ran
+            .rtt_min
+            .into_iter()
+            .chain(figures.rtt_min)
+            .min_by(f64::total_cmp);
+    }
+    metrics.ran(&ran);
+}
+
 /// A file that is no larger than a recording may be.
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -111,6 +138,7 @@ impl Agent {
                     if !one_off {
                         self.note_one_shot(&text);
                     }
+                    self.status.metrics.started(late);
                     tracing::debug!(
                         job = id.0,
                         kind = %spec.kind(),
@@ -124,11 +152,19 @@ impl Agent {
                 }
                 schedule::Output::Skipped { spec, why, .. } => {
                     tracing::debug!(kind = %spec.kind(), target = spec.target(), ?why, "run skipped");
+                    let reason = match why {
+                        Skip::Busy { .. } => "busy",
+                        Skip::Full => "full",
+                    };
+                    self.status.metrics.skipped(spec.kind().name(), reason);
                     if let Some(line) = self.status.skipped(&spec, why) {
                         self.keep_later(Queue::Periodic, line);
                     }
                 }
                 schedule::Output::Inconsistent { text, step, .. } => {
+                    let verb = text.split(' ').next().and_then(Kind::from_verb);
+                    let kind = verb.map_or("unknown", Kind::name);
+                    self.status.metrics.skipped(kind, "clock_set");
                     tracing::warn!(command = %text, ?step, "the clock was set: run skipped and planned anew");
                     let why = NotRun::Inconsistent {
                         now: step.now,
@@ -164,8 +200,12 @@ impl Agent {
             running.fetch_add(1, Ordering::Relaxed);
         }
         let spec = Arc::clone(spec);
+        let (status, clock) = (Arc::clone(&self.status), self.clock);
         self.runs.spawn(async move {
             let Outcome { bodies, carry, .. } = carry_out(&net, &spec, run, carry).await;
+            // One-offs have numbers of their own, each used once.
+            let number = spec.common.id.as_deref().filter(|_| !one_off);
+            count(&status.metrics, &spec, number, &bodies, clock);
             let mut counts = Counts::default();
             for body in &bodies {
                 // The statistics are those of the recurring scheduler (`dns-measurement` 8.3).

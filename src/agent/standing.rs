@@ -2,8 +2,11 @@
 
 use crate::{
     clock::UnixTime,
-    observe::status::{Session, SessionState, Trouble},
-    session::{SessionEvent, interpreter::Change},
+    observe::{
+        metrics::Step,
+        status::{Session, SessionState, Trouble},
+    },
+    session::{Exchange, SessionEvent, interpreter::Change},
 };
 
 /// The longest name of a command told.
@@ -42,6 +45,21 @@ pub(super) fn hear(session: &mut Session, event: &SessionEvent, now: UnixTime) -
     let is_news = session.words != words;
     session.words = words;
     is_news
+}
+
+/// What of an event is counted.
+pub(super) fn step(event: &SessionEvent) -> Option<Step> {
+    Some(match event {
+        SessionEvent::Registering { .. } => Step::Registering,
+        SessionEvent::Registered { .. } => Step::Registered,
+        SessionEvent::Kept(_) => Step::Connected,
+        SessionEvent::Lost { exchange, .. } => Step::Lost(match exchange {
+            Exchange::Registration => "registration",
+            Exchange::Init => "init",
+            Exchange::Keep => "keep",
+        }),
+        _ => return None,
+    })
 }
 
 type Judgement = (SessionState, Option<std::time::Duration>, Option<String>);
@@ -107,7 +125,7 @@ mod tests {
     use super::*;
     use crate::{
         protocol::registration::SessionId,
-        session::{Exchange, Failure, Identity},
+        session::{Failure, Identity},
     };
 
     fn at(secs: i64) -> UnixTime {

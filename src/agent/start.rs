@@ -11,6 +11,7 @@ use super::{
     Agent, AgentError, Event, Outside, Status,
     memory::Memory,
     pulse::pulse,
+    scrape,
     storage::Storage,
     tables::{MAIN, MEASUREMENTS},
     vitals::Vitals,
@@ -120,20 +121,24 @@ impl Agent {
         ));
         let tables = memory.tables();
         let (question, questions) = mpsc::channel(1);
-        let window = Window {
+        let window = Arc::new(Window {
             status: Arc::clone(&status),
             stored,
             vitals: Arc::new(Vitals::new(clock, question, pulse.clone())),
             troubles: outside.troubles.clone(),
             net: net.clone(),
             confinement: outside.confinement.clone(),
-        };
+        });
         let socket = window::place(outside.runtime_dir.as_deref(), &config.data_dir);
-        let window_task = tokio::spawn(look_out(
-            window,
+        let mut windows = JoinSet::new();
+        windows.spawn(look_out(
+            Arc::clone(&window),
             socket.clone(),
             outside.runtime_dir.is_some(),
         ));
+        if config.metrics.enabled {
+            windows.spawn(scrape::serve(window, config.metrics.listen));
+        }
         let mut agent = Self {
             clock,
             config: config.clone(),
@@ -167,7 +172,7 @@ impl Agent {
             dns: Counts::default(),
             outside,
             questions,
-            window_task,
+            windows,
             socket,
             pulse,
             is_ready: false,
@@ -249,7 +254,7 @@ pub fn resolve_through(net: Net) -> session::ssh::Resolve {
 }
 
 /// Opens the status socket and serves it. A probe without one measures all the same.
-async fn look_out(window: Window, socket: PathBuf, for_group: bool) {
+async fn look_out(window: Arc<Window>, socket: PathBuf, for_group: bool) {
     match window::open(&socket, for_group) {
         Ok(listener) => window.serve(listener).await,
         Err(error) => tracing::warn!(

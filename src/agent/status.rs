@@ -21,6 +21,7 @@ use crate::{
     net::Net,
     observe::{
         self,
+        metrics::Metrics,
         status::{Health, Host, Report, Results, Session, WallClock},
     },
     report::{
@@ -48,6 +49,8 @@ pub struct Status {
     upload_interval: AtomicU64,
     public_key: String,
     net: Net,
+    /// Where the agent's tasks count.
+    pub(super) metrics: Metrics,
     known: Mutex<Known>,
 }
 
@@ -77,6 +80,11 @@ impl Status {
             upload_interval: AtomicU64::new(config.upload.interval.as_secs()),
             public_key,
             net,
+            metrics: Metrics::new(if config.metrics.enabled {
+                config.metrics.measurements
+            } else {
+                0
+            }),
             known: Mutex::default(),
         };
         let confirmed = fs::read_to_string(status.sync_file())
@@ -107,6 +115,9 @@ impl Status {
     /// Takes an event of the session; how it stands in words, if that changed.
     pub(super) fn hear(&self, event: &SessionEvent) -> Option<String> {
         let now = self.clock.unix();
+        if let Some(step) = standing::step(event) {
+            self.metrics.step(step);
+        }
         let mut known = self.known();
         standing::hear(&mut known.session, event, now).then(|| {
             let Session { words, advice, .. } = &known.session;

@@ -20,12 +20,16 @@ use super::{pulse::Heart, status::Status};
 use crate::{
     clock::{Clock, UnixTime},
     dialect::Dialect,
+    observe::metrics,
     session::Tunnel,
     spool::{
         self, Limits, Note, Number,
         disk::{OpenError, Store},
     },
-    upload::{Answer, Duty, Identity, Input, Output, Own, Post, Queue, Uploader, Which, http},
+    upload::{
+        Answer, Duty, Identity, Input, Output, Own, Post, Queue, Uploader, Which,
+        http::{self, PostError},
+    },
 };
 
 /// What the storage task is told.
@@ -71,7 +75,8 @@ pub(super) struct Storage {
     uploader: Uploader,
     tunnel: Tunnel,
     status: Arc<Status>,
-    posts: JoinSet<(Which, Answer)>,
+    /// Posts under way; each ends in its answer and how long that took.
+    posts: JoinSet<(Which, Answer, Duration)>,
     stored: watch::Sender<Stored>,
 }
 
@@ -136,7 +141,9 @@ impl Storage {
                     None => break,
                 },
                 Some(answered) = self.posts.join_next() => {
-                    if let Ok((which, answer)) = answered {
+                    if let Ok((which, answer, took)) = answered {
+                        let metrics = &self.status.metrics;
+                        metrics.posted(post_name(which), outcome(&answer), took);
                         self.answered(which, answer).await;
                     }
                 }
@@ -160,6 +167,10 @@ impl Storage {
     async fn take(&mut self, message: Message) {
         match message {
             Message::Keep { queue, lines, idle } => {
+                let made = lines.bytes().filter(|byte| *byte == b'\n').count();
+                self.status
+                    .metrics
+                    .results(queue_name(queue), u64::try_from(made).unwrap_or(0));
                 self.disk(queue, spool::Input::Append(lines)).await;
                 if queue == Queue::OneOff {
                     self.decide(Input::OneOff { idle }).await;
@@ -247,7 +258,8 @@ impl Storage {
             match self.read(which.queue(), *number).await {
                 Some(lines) => segments.push(lines),
                 None => {
-                    self.posts.spawn(async move { (which, Answer::NotMade) });
+                    self.posts
+                        .spawn(async move { (which, Answer::NotMade, Duration::ZERO) });
                     return;
                 }
             }
@@ -263,8 +275,9 @@ impl Storage {
         let request = http::Request::new(&post, &lines, &segments, unix, self.dialect);
         let (tunnel, clock) = (self.tunnel.clone(), self.clock);
         self.posts.spawn(async move {
+            let began = clock.tick();
             let answer = http::post(tunnel.open(), &request, clock).await;
-            (which, answer)
+            (which, answer, clock.tick().since(began))
         });
     }
 
@@ -335,6 +348,44 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+const fn queue_name(queue: Queue) -> &'static str {
+    match queue {
+        Queue::Periodic => "periodic",
+        Queue::OneOff => "oneoff",
+    }
+}
+
+const fn post_name(which: Which) -> &'static str {
+    match which {
+        Which::Main => "periodic",
+        Which::TimeSync => "timesync",
+        Which::OneOff => "oneoff",
+    }
+}
+
+/// How a post ended, in a word for metrics.
+const fn outcome(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Heard { accepted: true, .. } => metrics::ACCEPTED,
+        Answer::Heard {
+            status: 200..=299, ..
+        } => "not_confirmed",
+        Answer::Heard { status: 429, .. } => "http_429",
+        Answer::Heard {
+            status: 400..=499, ..
+        } => "http_4xx",
+        Answer::Heard {
+            status: 500..=599, ..
+        } => "http_5xx",
+        Answer::Heard { .. } => "http_other",
+        Answer::Failed(PostError::Open(_)) => "no_channel",
+        Answer::Failed(PostError::Broken(_)) => "broken",
+        Answer::Failed(PostError::TimedOut { .. }) => "timeout",
+        Answer::Failed(PostError::BadAnswer(_)) => "bad_answer",
+        Answer::NotMade => "unreadable",
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn open(path: &Path, for_group: bool) -> io::Result<UnixListener> {
 
 impl Window {
     /// Serves until dropped.
-    pub(super) async fn serve(self, listener: UnixListener) {
+    pub(super) async fn serve(&self, listener: UnixListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => self.show(stream).await,
@@ -99,7 +99,7 @@ impl Window {
         .await;
     }
 
-    async fn report(&self) -> Report {
+    pub(super) async fn report(&self) -> Report {
         let found = self.vitals.ask().await;
         let (status, net) = (Arc::clone(&self.status), self.net.clone());
         let stored = *self.stored.borrow();

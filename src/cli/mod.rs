@@ -189,6 +189,9 @@ struct RunArgs {
     /// Measure private and loopback addresses too.
     #[arg(long, env = "STARLING_ALLOW_ANY_ADDRESS")]
     allow_any_address: bool,
+    /// Serve metrics and health here, over HTTP: `127.0.0.1:9469`.
+    #[arg(long, env = "STARLING_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     log: LogArgs,
 }

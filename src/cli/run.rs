@@ -133,6 +133,10 @@ fn configuration(args: &RunArgs) -> Result<Config, Failure> {
     if let Some(interval) = args.upload_interval {
         config.upload.interval = interval;
     }
+    if let Some(listen) = args.metrics_listen {
+        config.metrics.enabled = true;
+        config.metrics.listen = listen;
+    }
     // Either may lift the policy; neither may be undone by the other's silence.
     config.measurement.allow_any_address |=
         args.allow_any_address || super::policy_lifted_by_environment();

@@ -9,6 +9,7 @@
 
 pub mod args;
 pub mod dns;
+mod figures;
 pub mod format;
 pub mod http;
 pub mod machine;
@@ -19,6 +20,7 @@ pub mod tls;
 pub mod traceroute;
 pub mod transcript;
 
+pub use figures::Figures;
 pub use machine::{Input, Machine, Outcome, Output};
 
 use std::{fmt, path::PathBuf, str::FromStr};

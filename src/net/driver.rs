@@ -14,7 +14,7 @@ use std::{
 use nix::{errno::Errno, libc};
 
 use super::{
-    Arrived, Event, Net,
+    Arrived, Event, Net, Tally,
     endpoint::{Endpoint, Opener},
     inbox::Inbox,
     resolver, socket,
@@ -321,7 +321,7 @@ impl<'a> Run<'a> {
                 let of = Some((on, self.serial));
                 self.answer(of, Input::Opened { on, local, ident });
             }
-            Err(cause) => self.failed(on, None, cause),
+            Err(cause) => self.refused(on, cause),
         }
     }
 
@@ -339,7 +339,10 @@ impl<'a> Run<'a> {
             Err(Errno::ENOBUFS)
         };
         let input = match sent {
-            Ok(()) => Input::Sent { on, tag },
+            Ok(()) => {
+                Tally::add(&self.net.0.tally.sent);
+                Input::Sent { on, tag }
+            }
             Err(errno) => Input::Failed {
                 on,
                 tag: Some(tag),
@@ -355,10 +358,17 @@ impl<'a> Run<'a> {
         self.serial += 1;
         match Link::connect(&self.net.0, (on, self.serial), stream) {
             Ok(link) => {
+                Tally::add(&self.net.0.tally.connections);
                 self.links.insert(on, (self.serial, link));
             }
-            Err(cause) => self.failed(on, None, cause),
+            Err(cause) => self.refused(on, cause),
         }
+    }
+
+    /// A socket or stream that was not opened.
+    fn refused(&mut self, on: Handle, cause: Failure) {
+        self.net.0.tally.refused(&cause);
+        self.failed(on, None, cause);
     }
 
     fn failed(&mut self, on: Handle, tag: Option<u32>, cause: Failure) {

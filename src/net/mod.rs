@@ -34,13 +34,16 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use crate::{
     clock::{Clock, Now, Tick, UnixTime},
-    measurement::machine::{Family, Handle, Input, Machine, Outcome, Output, ResolveError},
+    measurement::machine::{
+        Call, Failure, Family, Handle, Input, Machine, Outcome, Output, ResolveError,
+    },
+    observe::metrics::Traffic,
 };
 
 /// How the process may use the network.
@@ -94,9 +97,38 @@ struct Inner {
     resolver: resolver::Resolver,
     sockets: policy::SocketCap,
     packets: Mutex<policy::PacketCap>,
+    tally: Tally,
     tls: tls::Configs,
     /// Open as long as the process measures, so that the first packet of a run is stamped like all others.
     _stamping: Option<socket2::Socket>,
+}
+
+/// [`Traffic`], being counted.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: AtomicU64,
+    connections: AtomicU64,
+    refused_addresses: AtomicU64,
+    refused_packets: AtomicU64,
+    refused_sockets: AtomicU64,
+}
+
+impl Tally {
+    fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A socket or connection came to nothing; counted if that was our own doing.
+    fn refused(&self, cause: &Failure) {
+        match cause {
+            Failure::Forbidden(_) => Self::add(&self.refused_addresses),
+            Failure::Os {
+                call: Call::Socket,
+                errno: nix::libc::EMFILE,
+            } => Self::add(&self.refused_sockets),
+            _ => {}
+        }
+    }
 }
 
 impl Inner {
@@ -109,6 +141,9 @@ impl Inner {
     fn may_send(&self, now: Tick) -> bool {
         let mut cap = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
         let may = cap.take(now);
+        if !may {
+            Tally::add(&self.tally.refused_packets);
+        }
         if !may && cap.is_news(now) {
             tracing::warn!(
                 limit = self.config.packets_per_second,
@@ -130,6 +165,7 @@ impl Net {
             resolver: resolver::Resolver::new(&config, clock),
             sockets: policy::SocketCap::new(config.sockets),
             packets: Mutex::new(policy::PacketCap::new(config.packets_per_second)),
+            tally: Tally::default(),
             tls: tls::Configs::default(),
             any_address: AtomicBool::new(config.allow_any_address),
             _stamping: socket::keep_stamping(),
@@ -187,6 +223,20 @@ impl Net {
         Capabilities {
             raw: socket::may_open(socket2::Type::RAW),
             datagram_icmp: socket::may_open(socket2::Type::DGRAM),
+        }
+    }
+
+    /// What runs did to the network since the start.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let tally = &self.0.tally;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            sent: count(&tally.sent),
+            connections: count(&tally.connections),
+            refused_addresses: count(&tally.refused_addresses),
+            refused_packets: count(&tally.refused_packets),
+            refused_sockets: count(&tally.refused_sockets),
         }
     }
 

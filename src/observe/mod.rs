@@ -1,5 +1,8 @@
-//! What operators see: the log, what was worth an alert lately, the status document, readiness.
+//! What operators see: the log, what was worth an alert lately, the status document, metrics, readiness.
 
+pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod notify;
+pub mod process;
 pub mod status;

@@ -151,6 +151,33 @@ pub enum SessionState {
     Failing,
 }
 
+impl SessionState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Registering,
+        Self::WaitingForApproval,
+        Self::ToldToWait,
+        Self::Connecting,
+        Self::Connected,
+        Self::Failing,
+    ];
+
+    /// As the document writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Registering => "registering",
+            Self::WaitingForApproval => "waiting-for-approval",
+            Self::ToldToWait => "told-to-wait",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Failing => "failing",
+        }
+    }
+}
+
 /// The jobs of one type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -286,6 +313,14 @@ mod tests {
             health.words(),
             "not live: the disk has not answered for 61 s"
         );
+    }
+
+    #[test]
+    fn states_are_named_as_the_document_writes_them() {
+        for state in SessionState::ALL {
+            let written = serde_json::to_value(state).unwrap();
+            assert_eq!(written, state.name());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod exposition;
 pub(crate) mod lab;
 pub(crate) mod service;
 
