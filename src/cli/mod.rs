@@ -9,6 +9,7 @@ mod key;
 mod lab;
 mod manual;
 mod measure;
+mod migrate;
 mod print;
 mod run;
 mod status;
@@ -103,6 +104,8 @@ enum Command {
     Check(CheckArgs),
     /// Show, make or import the probe's key.
     Key(KeyArgs),
+    /// Take over the key and the settings of the official probe that is installed here, or of a container's.
+    Migrate(MigrateArgs),
     /// Print the manual page of the program or of one of its commands.
     Man(ManArgs),
     /// Print what a shell needs to complete this program's command line.
@@ -372,6 +375,42 @@ enum KeyCommand {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Looks in /etc/ripe-atlas, /var/atlas-probe, /home/atlas and the volumes of Docker and Podman. Deletes nothing, and \
+leaves the other probe as it is: stop it before this one starts. Run as root it gives what it writes to the owner of \
+the directory.
+
+Examples:
+  sudo starling migrate                            what there is, and what would be done
+  sudo starling migrate --apply
+  sudo starling migrate --from /srv/atlas --apply  a container's directory")]
+struct MigrateArgs {
+    /// Do it. Without this it is only said.
+    #[arg(long)]
+    apply: bool,
+    /// The directory of the other probe, or what is mounted into its container; without it, the usual places.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Where our data is kept.
+    #[arg(
+        long,
+        env = "STARLING_DATA_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/starling"
+    )]
+    data_dir: PathBuf,
+    /// Our private key file; by default `probe_key` in the data directory.
+    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Write what differs from our defaults to this configuration file; without it, it is printed.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the place of a key or configuration that is there, and keep that under another name.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
 Examples:
   starling man | man -l -
   starling man measure ping | man -l -
@@ -457,6 +496,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::main(&args),
         Command::Status(args) => status::main(&args),
         Command::Key(args) => key::main(&args),
+        Command::Migrate(args) => migrate::main(&args),
         Command::Man(args) => manual::man(&args),
         Command::Completions(args) => manual::completions(&args),
     };

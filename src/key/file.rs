@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -46,7 +46,8 @@ pub(crate) fn read(path: &Path, max: u64) -> io::Result<Private> {
 }
 
 /// Writes a file of mode 0600 and syncs it and its name: after a power cut there is the old file or the new
-/// one. Without `replace` an existing file fails with `AlreadyExists`.
+/// one. Without `replace` an existing file fails with `AlreadyExists`. Written by root, it belongs to the owner of its
+/// directory.
 ///
 /// # Errors
 /// Whatever the file system says.
@@ -75,7 +76,7 @@ fn write(path: &Path, content: &[u8], mode: u32, replace: bool) -> io::Result<()
     temp_name.push(name);
     temp_name.push(format!(".{}.new", std::process::id()));
     let temp = dir.join(temp_name);
-    let written = write_temp(&temp, content, mode).and_then(|()| put(&temp, path, replace));
+    let written = write_temp(&temp, content, mode, &dir).and_then(|()| put(&temp, path, replace));
     if written.is_err() {
         let _ = fs::remove_file(&temp);
     }
@@ -83,7 +84,7 @@ fn write(path: &Path, content: &[u8], mode: u32, replace: bool) -> io::Result<()
     File::open(&dir)?.sync_all()
 }
 
-fn write_temp(temp: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+fn write_temp(temp: &Path, content: &[u8], mode: u32, dir: &Path) -> io::Result<()> {
     // Left over by a process of the same number that died: nobody else uses the name.
     match fs::remove_file(temp) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
@@ -95,6 +96,11 @@ fn write_temp(temp: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         .mode(mode)
         .open(temp)?;
     file.write_all(content)?;
+    // What root writes into a service's directory is the service's to read.
+    let owner = fs::metadata(dir)?;
+    if nix::unistd::geteuid().is_root() && owner.uid() != 0 {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
     // The umask may have taken bits away, never added any.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()
