@@ -7,13 +7,6 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::{
-        resource::{UsageWho, getrusage},
-        time::TimeVal,
-    },
-    time::{ClockId, clock_gettime},
-};
 use starling::{
     clock::Clock,
     measurement::{Carry, Run, Spec},
@@ -21,8 +14,12 @@ use starling::{
 };
 
 use crate::{
-    INSIDE, Options, netns,
-    tools::{self, Tool},
+    Options,
+    common::{
+        cpu::{self, children},
+        inside, netns, runs,
+    },
+    tools::Tool,
 };
 
 /// Runs a minute.
@@ -68,7 +65,7 @@ fn starling(rate: u32, seconds: u64) -> Duration {
             "--seconds",
             &seconds.to_string(),
         ])
-        .env(INSIDE, "1")
+        .env(inside::INSIDE, "1")
         .stderr(Stdio::inherit())
         .output()
         .expect("this program runs");
@@ -91,12 +88,12 @@ pub(crate) fn count(rate: u32, seconds: u64) {
     let apart = Duration::from_secs(60) / rate;
     // Commands are read once, when they are added, and run many times.
     let specs: Vec<Arc<Spec>> = (0..500)
-        .map(|number| Arc::new(tools::spec(&format!("evping -4 -c 3 {}", target(number)))))
+        .map(|number| Arc::new(runs::spec(&format!("evping -4 -c 3 {}", target(number)))))
         .collect();
     runtime.block_on(async {
         // Everything is in place before counting starts.
         run(net.clone(), Arc::clone(&specs[0]), 0).await;
-        let before = cpu();
+        let before = cpu::own();
         let mut ticks = tokio::time::interval(apart);
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..runs {
@@ -106,7 +103,7 @@ pub(crate) fn count(rate: u32, seconds: u64) {
             while tasks.try_join_next().is_some() {}
         }
         while tasks.join_next().await.is_some() {}
-        let taken = cpu() - before;
+        let taken = cpu::own() - before;
         println!("{}", taken.as_nanos() / u128::from(runs));
     });
 }
@@ -119,13 +116,6 @@ async fn run(net: Net, spec: Arc<Spec>, seed: u64) {
     let outcome = net.run(spec.start(run, Carry::Nothing), |_| {}).await;
     let line = outcome.bodies[0].line(&spec.head(&Default::default()), Default::default());
     assert!(outcome.answered, "{line}");
-}
-
-/// CPU time of this process so far.
-fn cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
-        .expect("Linux has it")
-        .into()
 }
 
 /// One fping that goes through 500 targets, sending at the same rate.
@@ -176,14 +166,4 @@ fn fping_each(rate: u32, seconds: u64) -> Duration {
         fping.wait().expect("fping ends");
     }
     (children() - before) / runs
-}
-
-/// CPU time of all children that have ended.
-fn children() -> Duration {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("Linux has it");
-    let time = |value: TimeVal| {
-        let whole = Duration::from_secs(value.tv_sec().try_into().unwrap_or(0));
-        whole + Duration::from_micros(value.tv_usec().try_into().unwrap_or(0))
-    };
-    time(usage.user_time()) + time(usage.system_time())
 }

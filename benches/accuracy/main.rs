@@ -12,27 +12,24 @@
     reason = "a benchmark fails by panicking, speaks on stdout and reads the clock"
 )]
 
-mod capture;
+#[path = "../common/mod.rs"]
+mod common;
 mod cost;
-mod load;
-#[allow(
-    dead_code,
-    reason = "shared with the namespace tests, which need more of it"
-)]
-#[path = "../../tests/support/netns.rs"]
-mod netns;
+mod exchange;
 mod responder;
 mod table;
 mod tools;
 
-use std::{
-    net::Ipv4Addr,
-    process::{Command, ExitCode},
-};
+use std::{net::Ipv4Addr, process::ExitCode};
 
-use capture::Capture;
 use clap::Parser as _;
-use table::Errors;
+use common::{
+    capture::Capture,
+    figures::{self, Errors},
+    inside,
+    load::{self, Hogs, Load},
+    netns,
+};
 use tools::{Kind, Tool};
 
 /// The host that is measured, behind a router.
@@ -40,9 +37,6 @@ const TARGET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 
 /// The interface of the measuring host.
 const INTERFACE: &str = "near0";
-
-/// Set in the run that is inside the namespaces.
-const INSIDE: &str = "STARLING_BENCH_INSIDE";
 
 /// Compares reported times with captured ones, and counts CPU time.
 #[derive(Clone, Debug, clap::Parser)]
@@ -107,32 +101,13 @@ impl Part {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Load {
-    /// Nothing beside
-    Idle,
-    /// Six processes that only count
-    Hogs,
-}
-
-impl Load {
-    const ALL: [Self; 2] = [Self::Idle, Self::Hogs];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Hogs => "6 hogs",
-        }
-    }
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.hog {
         load::burn();
     }
-    if std::env::var_os(INSIDE).is_none() {
-        return enter(&options);
+    if !inside::is_inside() {
+        return inside::enter(|| tools::install(&options));
     }
     if let Some(runs) = options.count_cpu {
         cost::count(runs, options.seconds);
@@ -141,7 +116,7 @@ fn main() -> ExitCode {
     netns::two_hosts_and_a_router();
     cost::many_targets();
     let _ntp = responder::start("far");
-    println!("{}", table::machine());
+    println!("{}", figures::machine());
     for round in 1..=options.repeat {
         if options.repeat > 1 {
             println!("\nRepetition {round} of {}", options.repeat);
@@ -156,31 +131,6 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs this program again in namespaces of its own. Real root, not a user namespace: the tap needs a buffer that
-/// is larger than strangers may have.
-fn enter(options: &Options) -> ExitCode {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("the benchmark makes namespaces and captures packets: run it as root");
-        return ExitCode::from(77);
-    }
-    tools::install(options);
-    let own = std::env::current_exe().expect("the running binary has a path");
-    let status = Command::new("unshare")
-        .args(["--net", "--mount"])
-        .arg(own)
-        .args(std::env::args_os().skip(1))
-        .env(INSIDE, "1")
-        .status();
-    match status {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("unshare: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// All kinds of measurement under one load, the tools in turn, so that whatever else goes on on the machine hits
 /// them alike.
 fn measure(options: &Options, load: Load) {
@@ -188,7 +138,7 @@ fn measure(options: &Options, load: Load) {
     if kinds.is_empty() {
         return;
     }
-    let _hogs = (load == Load::Hogs).then(|| load::Hogs::start(6));
+    let _hogs = (load == Load::Hogs).then(|| Hogs::start(6));
     let capture = Capture::open(INTERFACE);
     let mut starling = tools::Starling::new();
     table::bias(load.name(), &bias(&capture, &mut starling));
@@ -205,7 +155,7 @@ fn measure(options: &Options, load: Load) {
                 if errors.seen() < options.packets {
                     capture.drain();
                     let reported = tool.run(kind, &mut starling);
-                    errors.add(kind, &reported, &capture.drain());
+                    table::compare(errors, kind, &reported, &capture.drain());
                 }
             }
         }

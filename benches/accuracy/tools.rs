@@ -11,12 +11,12 @@ use std::{
 use serde_json::Value;
 use starling::{
     clock::Clock,
-    measurement::{Carry, Rules, Run, Spec},
+    measurement::{Carry, Run},
     net::{Config, Net},
 };
 use tokio::runtime::Runtime;
 
-use crate::{Options, TARGET};
+use crate::{Options, TARGET, common::runs::spec};
 
 /// Packets of one run of a tool.
 const BURST: usize = 10;
@@ -213,17 +213,6 @@ impl Starling {
                 .collect(),
         }
     }
-}
-
-/// The checked command.
-pub(crate) fn spec(command: &str) -> Spec {
-    let words: Vec<&str> = command.split_ascii_whitespace().collect();
-    let rules = Rules {
-        dialect: Default::default(),
-        spool: "/nonexistent".into(),
-        unsafe_paths: false,
-    };
-    Spec::parse(&words, &rules).expect("a good command")
 }
 
 fn output(program: &str, words: &str) -> (String, String) {

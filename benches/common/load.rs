@@ -2,6 +2,26 @@
 
 use std::process::{Child, Command, Stdio};
 
+/// What goes on beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Load {
+    /// Nothing beside
+    Idle,
+    /// Six processes that only count
+    Hogs,
+}
+
+impl Load {
+    pub(crate) const ALL: [Self; 2] = [Self::Idle, Self::Hogs];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Hogs => "6 hogs",
+        }
+    }
+}
+
 pub(crate) struct Hogs(Vec<Child>);
 
 impl Hogs {
