@@ -82,7 +82,7 @@ impl Machine for Client {
                 max: self.piece,
             }],
             Input::Read { .. } => vec![Output::Await { on: ON }],
-            Input::Written { .. } => Vec::new(),
+            Input::Stamped { .. } | Input::Written { .. } => Vec::new(),
             _ => vec![done()],
         }
     }
@@ -164,6 +164,7 @@ fn bytes_are_written_and_pulled_until_the_peer_closes() {
         let (local, handshake) = connected.expect("connected");
         assert_eq!(local.ip(), to.ip());
         assert!(local.port() != 0 && handshake.is_some(), "{handshake:?}");
+        times_are_the_kernels(&told, handshake);
         let kernel = told
             .iter()
             .filter(|told| matches!(told.input, Input::Readable { .. }));
@@ -175,6 +176,21 @@ fn bytes_are_written_and_pulled_until_the_peer_closes() {
             "{told:#?}"
         );
     }
+}
+
+/// A connection stands when the kernel says so, whenever that was noticed; a request is no later than its answer.
+fn times_are_the_kernels(told: &[Told], handshake: Option<Duration>) {
+    let find = |wanted: fn(&Input) -> bool| {
+        let found = told.iter().find(|told| wanted(&told.input));
+        found.expect("told").clone()
+    };
+    let began = find(|input| matches!(input, Input::Stamped { tag: 0, .. }));
+    let connected = find(|input| matches!(input, Input::Connected { .. }));
+    assert_eq!(connected.precision, Precision::Kernel);
+    assert_eq!(Some(connected.at.since(began.at)), handshake);
+    let written = find(|input| matches!(input, Input::Written { .. }));
+    let readable = find(|input| matches!(input, Input::Readable { .. }));
+    assert!(connected.at <= written.at && written.at <= readable.at);
 }
 
 #[test]
@@ -274,9 +290,12 @@ fn a_tls_stream_tells_what_was_agreed_and_carries_bytes() {
         }
     );
     let session = told.iter().find_map(|told| match &told.input {
-        Input::Connected { tls, .. } => tls.clone(),
+        Input::Connected { tls, .. } => Some((tls.clone(), told.precision)),
         _ => None,
     });
+    let (session, precision) = session.expect("connected");
+    // When the server's last word of the handshake arrived.
+    assert_eq!(precision, Precision::Kernel);
     let session = session.expect("TLS was asked for");
     assert_eq!(session.version, 0x0304);
     assert!((0x1301..=0x1303).contains(&session.cipher));

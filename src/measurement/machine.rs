@@ -46,7 +46,8 @@ pub enum Input {
     Start,
     /// The time that [`Machine::deadline`] named has come.
     Deadline,
-    /// A person wants what there is: answer with `Done`.
+    /// A person wants what there is: answer with `Done`. What has not ended yet is no result: no body, rather than
+    /// one with a time-out that never was.
     Stop,
     /// The addresses of a name in the order received, never empty when `Ok`; or the resolver file's servers.
     Resolved(Result<Vec<IpAddr>, ResolveError>),
@@ -71,11 +72,12 @@ pub enum Input {
         /// The tag it was sent with.
         tag: u32,
     },
-    /// The kernel's transmit time of a packet is `now`. May never come.
+    /// The transmit time of a packet is `now`: the kernel's; of a stream's first packet the time just before it was
+    /// asked for. May never come.
     Stamped {
         /// On which handle.
         on: Handle,
-        /// The tag it was sent with.
+        /// The tag it was sent with; 0 for the first packet of a stream.
         tag: u32,
     },
     /// A packet arrived; `now` is the kernel's receive time.
@@ -85,7 +87,8 @@ pub enum Input {
         /// The packet.
         datagram: Datagram,
     },
-    /// A stream is connected, including its TLS handshake if one was asked for.
+    /// A stream is connected, including its TLS handshake if one was asked for; `now` is when the last packet that
+    /// this took arrived, where the kernel tells.
     Connected {
         /// Which.
         on: Handle,
@@ -96,7 +99,7 @@ pub enum Input {
         /// What TLS agreed on, if it was asked for.
         tls: Option<TlsSession>,
     },
-    /// A write was taken over by the kernel.
+    /// A write was taken over by the kernel; `now` is just before the last of it was.
     Written {
         /// On which handle.
         on: Handle,
@@ -460,6 +463,8 @@ pub enum Call {
     Tos,
     /// Writing to a stream.
     Write,
+    /// Receiving, where an ICMP error about an earlier packet shows. The socket stays usable.
+    Receive,
 }
 
 /// Why a TLS handshake failed.

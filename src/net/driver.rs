@@ -359,6 +359,10 @@ impl<'a> Run<'a> {
         match Link::connect(&self.net.0, (on, self.serial), stream) {
             Ok(link) => {
                 Tally::add(&self.net.0.tally.connections);
+                let input = Input::Stamped { on, tag: 0 };
+                let of = Some((on, self.serial));
+                self.ready
+                    .push_back(Arrived::noticed(link.began().clone(), of, input));
                 self.links.insert(on, (self.serial, link));
             }
             Err(cause) => self.refused(on, cause),

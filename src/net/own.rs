@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Tick,
-    measurement::machine::{Datagram, Handle, Input},
+    measurement::machine::{Call, Datagram, Handle, Input},
 };
 
 /// Packets handled before other inputs get their turn.
@@ -162,6 +162,14 @@ impl Own {
                     return Drained::All;
                 }
                 // An ICMP error that the kernel remembered, now forgotten: the request times out.
+                Err(errno) if self.role == Role::Udp => {
+                    let input = Input::Failed {
+                        on: self.of.0,
+                        tag: None,
+                        cause: socket::os(Call::Receive, errno),
+                    };
+                    packets.push(Arrived::noticed(timing.now(), Some(self.of), input));
+                }
                 Err(errno) => tracing::trace!(%errno, "receive error ignored"),
             }
         }

@@ -214,11 +214,25 @@ pub(super) fn keep_stamping() -> Option<Socket> {
     Some(socket)
 }
 
-/// The handshake's round trip that the kernel measured, `None` if a SYN was repeated or it does not tell.
-pub(super) fn handshake(socket: &Socket) -> Option<Duration> {
-    let info = socket::getsockopt(socket, option::TcpInfo).ok()?;
-    (info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0)
-        .then(|| Duration::from_micros(u64::from(info.tcpi_rtt)))
+/// What the kernel knows of the handshake of a connection that has just been made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Handshake {
+    /// Its round trip; `None` if a SYN was repeated.
+    pub(super) round_trip: Option<Duration>,
+    /// How long ago it ended, in whole milliseconds.
+    pub(super) ago: Duration,
+}
+
+/// The same; nothing where the kernel does not tell.
+pub(super) fn handshake(socket: &Socket) -> Handshake {
+    let Ok(info) = socket::getsockopt(socket, option::TcpInfo) else {
+        return Handshake::default();
+    };
+    let is_clean = info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0;
+    Handshake {
+        round_trip: is_clean.then(|| Duration::from_micros(info.tcpi_rtt.into())),
+        ago: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+    }
 }
 
 /// Hands a socket to the runtime.

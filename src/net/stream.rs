@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use super::{
     Arrived, Inner, Precision,
     policy::{self, Permit},
-    socket::{self, Stamps, TCP, Watched},
+    socket::{self, Handshake, Stamps, TCP, Watched},
     tap::Tap,
     timing::Timing,
     tls,
@@ -56,6 +56,8 @@ pub(super) struct Link {
     ended: Option<Option<i32>>,
     /// When nothing was left to read: later bytes arrived after that.
     empty_at: Tick,
+    /// Just before the first packet was asked for.
+    began: Now,
     _permit: Permit,
 }
 
@@ -92,7 +94,8 @@ impl Link {
         if let Err(error) = raw.set_tcp_nodelay(true) {
             tracing::debug!(%error, "small writes may be delayed");
         }
-        let began = net.timing.tick();
+        // Everything that takes time was done before: a round trip begins here.
+        let began = net.timing.now();
         match raw.connect(&spec.to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
@@ -110,9 +113,15 @@ impl Link {
             taken: 0,
             awaiting: false,
             ended: None,
-            empty_at: began,
+            empty_at: began.peek(),
+            began,
             _permit: permit,
         })
+    }
+
+    /// Just before the first packet was asked for.
+    pub(super) const fn began(&self) -> &Now {
+        &self.began
     }
 
     /// Sends `bytes` as soon as the peer takes them.
@@ -259,15 +268,40 @@ impl Link {
             Ok(local) => local,
             Err(cause) => return self.fail(cause, timing, into),
         };
+        let handshake = socket::handshake(raw);
         self.phase = Phase::Open;
         let input = Input::Connected {
             on: self.of.0,
             local: SocketAddr::new(local.ip(), local.port()),
-            handshake: socket::handshake(raw),
+            handshake: handshake.round_trip,
             tls: self.tls.as_ref().map(|tls| tls::session(&tls.connection)),
         };
-        into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+        let (now, precision) = match &self.tls {
+            Some(tls) => timing.stamped(tls.stamp, self.empty_at),
+            None => self.connected_at(handshake, timing),
+        };
+        into.push_back(Arrived {
+            now,
+            precision,
+            input,
+            of: Some(self.of),
+        });
         self.speak();
+    }
+
+    /// When TCP came to stand: from the kernel, not from when we noticed.
+    fn connected_at(&self, handshake: Handshake, timing: &Timing) -> (Now, Precision) {
+        let (began, noticed) = (self.began.peek(), timing.tick());
+        match handshake.round_trip {
+            Some(round_trip) => {
+                let stood = (began + round_trip).min(noticed);
+                (timing.back_at(stood), Precision::Kernel)
+            }
+            None => {
+                let stood = (noticed - handshake.ago).max(began);
+                (timing.back_at(stood), Precision::Process)
+            }
+        }
     }
 
     fn fail(&mut self, cause: Failure, timing: &Timing, into: &mut VecDeque<Arrived>) {
@@ -289,6 +323,8 @@ impl Link {
         if self.writes.is_empty() && self.outbound.is_empty() {
             return;
         }
+        // Before the call: nothing can have left earlier, and an answer cannot come before this.
+        let before = timing.now();
         let done = match &mut self.tls {
             Some(tls) => tls.poll_write(&self.socket, context, &mut self.outbound),
             None => poll_write_plain(&self.socket, context, &mut self.outbound),
@@ -312,7 +348,7 @@ impl Link {
                     self.writes.pop_front();
                     let on = self.of.0;
                     let input = Input::Written { on };
-                    into.push_back(Arrived::noticed(timing.now(), Some(self.of), input));
+                    into.push_back(Arrived::noticed(before.clone(), Some(self.of), input));
                 }
             }
         }

@@ -65,6 +65,14 @@ impl Timing {
         self.clock.now(self.last_sync())
     }
 
+    /// The time of an event that lies back, at `tick`.
+    pub(super) fn back_at(&self, tick: Tick) -> Now {
+        let now = self.now();
+        let ago = now.peek().since(tick).as_nanos();
+        let ago = i128::try_from(ago).unwrap_or_default();
+        self.at(tick, UnixTime::from_nanos(now.unix().nanos() - ago))
+    }
+
     /// `tick` and `unix` as the time of an event.
     fn at(&self, tick: Tick, unix: UnixTime) -> Now {
         Now::new(tick, unix, lts(unix, self.last_sync()))

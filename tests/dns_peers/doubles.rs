@@ -72,6 +72,7 @@ fn nobody_listens_and_nobody_answers() {
         r#"{ "timeout" : 50}"#,
         "an ICMP error is a time-out"
     );
+    assert_eq!(ran.body.counts.receive_errors, 1, "and is counted");
 }
 
 #[test]

@@ -124,6 +124,10 @@ impl Stream {
                 let error = Error::Timeout(common.options.timeout);
                 self.over(common, error, Ending::Timeout)
             }
+            (Phase::Connecting, Input::Stamped { on, .. }) if on == self.on => {
+                self.connecting = now.tick();
+                Step::Wait(Vec::new())
+            }
             (Phase::Connecting, Input::Connected { on, local, tls, .. }) if on == self.on => {
                 self.connected(common, now, local, tls.as_ref())
             }
@@ -145,7 +149,7 @@ impl Stream {
                 Step::Wait(vec![Output::Read { on, max: PIECE }])
             }
             (Phase::Reading, Input::Read { on, bytes }) if on == self.on => {
-                self.read(common, &bytes)
+                self.read(common, now, &bytes)
             }
             (_, Input::Ended { on, .. } | Input::Failed { on, .. }) if on == self.on => {
                 self.over(common, Error::Closed, Ending::Error)
@@ -199,7 +203,7 @@ impl Stream {
         Step::Wait(vec![Output::Write { on: self.on, bytes }])
     }
 
-    fn read(&mut self, common: &mut Common, bytes: &[u8]) -> Step {
+    fn read(&mut self, common: &mut Common, now: &Now, bytes: &[u8]) -> Step {
         if bytes.is_empty() {
             return Step::Wait(vec![Output::Await { on: self.on }]);
         }
@@ -210,7 +214,13 @@ impl Stream {
             }]),
             Found::Error(error) => self.over(common, error, Ending::Final),
             Found::Message(message) => {
-                let millis_since = |from| self.readable.since(from).as_secs_f64() * 1e3;
+                // When its last bytes arrived. Recordings count from the read event that they were part of.
+                let end = if now.is_replay() {
+                    self.readable
+                } else {
+                    now.peek()
+                };
+                let millis_since = |from| end.since(from).as_secs_f64() * 1e3;
                 let (rt, qt) = (millis_since(self.connecting), millis_since(self.written));
                 common.accept(message, self.client_cookie, rt, Some(qt));
                 Step::Over(vec![Output::Close { on: self.on }], Ending::Final)

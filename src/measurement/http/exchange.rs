@@ -117,6 +117,10 @@ impl Exchange {
     pub(super) fn handle(&mut self, common: &mut Common, now: &mut Now, input: Input) -> Step {
         match input {
             Input::Deadline => self.timeout(common),
+            Input::Stamped { on, .. } if on == self.on && !self.connected => {
+                self.began = now.tick();
+                Step::Wait(Vec::new())
+            }
             Input::Connected {
                 on,
                 local,

@@ -454,9 +454,16 @@ impl Times {
     }
 }
 
-/// Failures of sending after which the request times out like a lost one.
+/// Failures after which the request times out like a lost one: ICMP errors, and some of sending.
 fn is_tolerated(cause: &Failure, target: Option<IpAddr>) -> bool {
     use nix::errno::Errno;
+    if let Failure::Os {
+        call: Call::Receive,
+        ..
+    } = cause
+    {
+        return true;
+    }
     let Failure::Os {
         call: Call::Send,
         errno,

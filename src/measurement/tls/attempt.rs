@@ -132,6 +132,10 @@ impl Attempt {
                 Step::Over(Ending::NotConnected(Finding::ConnectTimeout))
             }
             (_, Input::Deadline) => self.stalled(Missing::Timeout),
+            (Phase::Connecting, Input::Stamped { on, .. }) if on == self.on => {
+                self.began = now.tick();
+                Step::Wait(Vec::new())
+            }
             (
                 Phase::Connecting,
                 Input::Connected {

@@ -399,7 +399,7 @@ fn describe(cause: &Failure, target: IpAddr, step: &str) -> String {
             Call::Bind => "bind failed",
             Call::Connect => "connect failed",
             Call::Send => "sendto failed",
-            Call::Write => step,
+            Call::Write | Call::Receive => step,
         },
     };
     format!("{step}: {}", cause.strerror())

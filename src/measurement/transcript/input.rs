@@ -115,13 +115,14 @@ fn write_failure(cause: &Failure) -> String {
     }
 }
 
-const CALLS: [Call; 6] = [
+const CALLS: [Call; 7] = [
     Call::Socket,
     Call::Bind,
     Call::Connect,
     Call::Send,
     Call::Tos,
     Call::Write,
+    Call::Receive,
 ];
 
 const fn call_name(call: Call) -> &'static str {
@@ -132,6 +133,7 @@ const fn call_name(call: Call) -> &'static str {
         Call::Send => "send",
         Call::Tos => "tos",
         Call::Write => "write",
+        Call::Receive => "receive",
     }
 }
 

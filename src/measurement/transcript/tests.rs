@@ -120,6 +120,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Call::Send,
         Call::Tos,
         Call::Write,
+        Call::Receive,
     ]);
     prop_oneof![
         any::<IpAddr>().prop_map(Failure::Forbidden),

@@ -117,6 +117,38 @@ fn a_query_and_its_reply_over_tcp() {
 }
 
 #[test]
+fn a_reply_counts_from_when_the_connection_was_asked_for_to_its_last_bytes() {
+    let mut script = connecting(TLS);
+    let on = script.opened_handle();
+    // Making TLS ready took 40 ms, which are not the network's.
+    script.after(40).tell(Input::Stamped { on, tag: 0 });
+    assert_eq!(script.outputs, []);
+    script.tell(Input::Stamped {
+        on: Handle(77),
+        tag: 0,
+    });
+    script.after(10).tell(Input::Connected {
+        on,
+        local: "198.51.100.7:4000".parse().unwrap(),
+        handshake: None,
+        tls: None,
+    });
+    let query = script.written();
+    let reply = framed(&answer(&query[2..]));
+    script.after(10).tell(Input::Readable { on });
+    let bytes = reply[..20].to_vec();
+    script.tell(Input::Read { on, bytes });
+    // More was at hand, and arrived 5 ms after what was noticed first.
+    let bytes = reply[20..].to_vec();
+    script.after(5).tell(Input::Read { on, bytes });
+    let line = script.line();
+    assert!(
+        line.contains(r#""rt" : 35.000,"qt" : 15.000,"size" : 31 "#),
+        "{line}"
+    );
+}
+
+#[test]
 fn what_the_transports_ask_of_tls() {
     let tls = |command: &str| match &connecting(command).outputs[0] {
         Output::Connect { stream, .. } => (stream.to.port(), stream.tls.clone()),

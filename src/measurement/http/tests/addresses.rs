@@ -294,6 +294,26 @@ fn the_kernels_handshake_time_counts_where_nothing_is_on_top() {
 }
 
 #[test]
+fn times_count_from_when_the_connection_was_asked_for() {
+    let mut script = Script::new("evhttpget --etim https://a/");
+    script.resolved(&["192.0.2.1"]).after(40);
+    let (on, stream) = script.connecting().unwrap();
+    // Making TLS ready took 40 ms, which are not the network's.
+    script.tell(Input::Stamped { on, tag: 0 });
+    script.after(9).tell(Input::Connected {
+        on,
+        local: "192.0.2.10:9".parse().unwrap(),
+        handshake: Some(std::time::Duration::from_micros(3250)),
+        tls: stream.tls.map(|_| Default::default()),
+    });
+    script.after(5).receive(OK);
+    let entries = script.entries();
+    assert!(entries.contains("\"rt\":14.000000"), "{entries}");
+    let times = "\"ttr\":0.000000, \"ttc\":9.000000, \"ttfb\":14.000000";
+    assert!(entries.contains(times), "{entries}");
+}
+
+#[test]
 fn options_of_a_genuine_line_pass() {
     let (common, _) = parsed(
         "-6 -1 --store-headers 1024 -A 13027 -O /home/atlas/data/new/7 http://[2001:db8::80]",

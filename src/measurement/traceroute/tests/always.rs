@@ -38,6 +38,7 @@ fn arb_failure() -> impl Strategy<Value = Failure> {
         Just(Call::Send),
         Just(Call::Tos),
         Just(Call::Write),
+        Just(Call::Receive),
     ];
     prop_oneof![
         arb_address().prop_map(Failure::Forbidden),
