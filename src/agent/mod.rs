@@ -36,7 +36,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -55,7 +55,7 @@ use crate::{
     net::Net,
     observe::{log::Troubles, notify::Notify, status::Jobs},
     report,
-    schedule::{self, OneShot, Schedule},
+    schedule::{self, JobId, OneShot, Schedule},
     session::{SessionEvent, interpreter::Change},
     spool,
     upload::Queue,
@@ -160,6 +160,8 @@ struct Agent {
     /// Runs under way; each ends in what the next one of its job starts from.
     runs: JoinSet<Finished>,
     one_offs_running: Arc<AtomicUsize>,
+    /// Repeats that running queries have made, of those jobs that may repeat any.
+    repeats: BTreeMap<JobId, Arc<AtomicU32>>,
     memory: Memory,
     tables: BTreeMap<String, Vec<String>>,
     /// One-shots of the measurement table, and which of them ran.

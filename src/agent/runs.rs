@@ -4,14 +4,20 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use super::{Agent, storage::Message};
 use crate::{
     clock::Clock,
-    measurement::{Body, Carry, Kind, Outcome, Run, Spec, dns::Counts},
-    net::{Net, recording},
+    measurement::{
+        Body, Carry, Kind, Options, Outcome, Output, Run, Seen, Spec,
+        dns::{self, Counts},
+    },
+    net::{Event, Net, recording},
     observe::metrics::{Metrics, Ran},
     report::lines::{NotRun, Runner},
     result::Document,
@@ -30,7 +36,14 @@ pub(super) struct Finished {
 /// Makes one run: on the network, or on a recording where the command names one (`-R`), recorded where it asks for
 /// that (`-W`). Both files lie in `data` below the data directory, which exists only where its owner made it: the path
 /// rule held when the command was read.
-async fn carry_out(net: &Net, spec: &Arc<Spec>, run: Run, carry: Carry) -> Outcome {
+/// Repeats of a query are counted in `repeats` as they are made.
+async fn carry_out(
+    net: &Net,
+    spec: &Arc<Spec>,
+    run: Run,
+    carry: Carry,
+    repeats: Option<&AtomicU32>,
+) -> Outcome {
     if let Some(file) = spec.common.replay.clone() {
         let (spec, now) = (Arc::clone(spec), net.now());
         let clock = recording::replay_clock(now.unix(), now.lts());
@@ -54,11 +67,14 @@ async fn carry_out(net: &Net, spec: &Arc<Spec>, run: Run, carry: Carry) -> Outco
     }
     let machine = spec.start(run, carry);
     let Some(file) = spec.common.record.clone() else {
-        return net.run(machine, |_| {}).await;
+        return net
+            .run(machine, |event| count_repeats(event, repeats))
+            .await;
     };
     let mut recorder = recording::Recorder::new(spec).ok();
     let outcome = net
         .run(machine, |event| {
+            count_repeats(event, repeats);
             if let Some(recorder) = &mut recorder {
                 recorder.watch(event);
             }
@@ -98,6 +114,24 @@ fn count(metrics: &Metrics, spec: &Spec, id: Option<&str>, bodies: &[Body], cloc
     metrics.ran(&ran);
 }
 
+/// Keeps `repeats` at what the run has made; each server of a resolver file has its own.
+fn count_repeats(event: &Event<'_>, repeats: Option<&AtomicU32>) {
+    if let (
+        Some(repeats),
+        Event::Out {
+            output: Output::Seen(Seen::Dns(seen)),
+            ..
+        },
+    ) = (repeats, event)
+    {
+        let made = match seen {
+            dns::Seen::Repeat(made) => *made,
+            dns::Seen::Entry(_) => 0,
+        };
+        repeats.store(made, Ordering::Relaxed);
+    }
+}
+
 /// A file that is no larger than a recording may be.
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -111,6 +145,7 @@ impl Agent {
         match finished {
             Ok(Finished { id, carry, counts }) => {
                 self.dns += counts;
+                self.repeats.remove(&id);
                 self.decide(schedule::Input::Finished { id, carry });
             }
             // A bug of ours: half a dead agent is worse than a restart, and the spool makes a restart cheap.
@@ -150,14 +185,16 @@ impl Agent {
                     );
                     self.launch(id, &spec, carry, seed, one_off);
                 }
-                schedule::Output::Skipped { spec, why, .. } => {
+                schedule::Output::Skipped { id, spec, why, .. } => {
                     tracing::debug!(kind = %spec.kind(), target = spec.target(), ?why, "run skipped");
                     let reason = match why {
                         Skip::Busy { .. } => "busy",
                         Skip::Full => "full",
                     };
                     self.status.metrics.skipped(spec.kind().name(), reason);
-                    if let Some(line) = self.status.skipped(&spec, why) {
+                    let repeats = self.repeats.get(&id);
+                    let repeats = repeats.map_or(0, |count| count.load(Ordering::Relaxed));
+                    if let Some(line) = self.status.skipped(&spec, why, repeats) {
                         self.keep_later(Queue::Periodic, line);
                     }
                 }
@@ -199,10 +236,19 @@ impl Agent {
         if one_off {
             running.fetch_add(1, Ordering::Relaxed);
         }
+        let repeats = match &spec.options {
+            Options::Dns(options) if options.retry > 0 => {
+                let repeats = Arc::<AtomicU32>::default();
+                self.repeats.insert(id, Arc::clone(&repeats));
+                Some(repeats)
+            }
+            _ => None,
+        };
         let spec = Arc::clone(spec);
         let (status, clock) = (Arc::clone(&self.status), self.clock);
         self.runs.spawn(async move {
-            let Outcome { bodies, carry, .. } = carry_out(&net, &spec, run, carry).await;
+            let outcome = carry_out(&net, &spec, run, carry, repeats.as_deref()).await;
+            let Outcome { bodies, carry, .. } = outcome;
             // One-offs have numbers of their own, each used once.
             let number = spec.common.id.as_deref().filter(|_| !one_off);
             count(&status.metrics, &spec, number, &bodies, clock);

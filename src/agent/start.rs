@@ -1,6 +1,12 @@
 //! How the agent is put together, and what is asked of the configuration for that.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -169,6 +175,7 @@ impl Agent {
             session_events,
             session_task,
             stopping,
+            repeats: BTreeMap::new(),
             dns: Counts::default(),
             outside,
             questions,

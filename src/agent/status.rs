@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Now, UnixTime, lts},
     config::Config,
     dialect::Dialect,
-    measurement::{Kind, Spec, Version},
+    measurement::{Options, Spec, Version},
     net::Net,
     observe::{
         self,
@@ -244,18 +244,18 @@ impl Status {
     }
 
     /// The line for a run that is skipped, where there is one: only `evtdig` reports that it is busy.
-    pub(super) fn skipped(&self, spec: &Spec, why: Skip) -> Option<String> {
-        let Skip::Busy { since } = why else {
+    /// `repeats` are those that the run under way has made.
+    pub(super) fn skipped(&self, spec: &Spec, why: Skip, repeats: u32) -> Option<String> {
+        let (Skip::Busy { since }, Options::Dns(options)) = (why, &spec.options) else {
             return None;
         };
-        if spec.kind() != Kind::Dns {
-            return None;
-        }
         let version = self.version.to_string();
         let busy = Busy {
             id: spec.common.id.as_deref(),
             bundle: spec.common.bundle.as_deref(),
             started: since,
+            repeats,
+            most_repeats: options.retry,
         };
         Some(lines::busy(&self.stamp(&version, self.clock.unix()), busy))
     }

@@ -266,18 +266,28 @@ pub struct Busy<'a> {
     pub bundle: Option<&'a str>,
     /// When it started.
     pub started: UnixTime,
+    /// Repeats that it made so far; 0 is left out.
+    pub repeats: u32,
+    /// Repeats that it may make; 0 is left out.
+    pub most_repeats: u32,
 }
 
-/// 9202: a query is due while the one before is not done.
+/// 9202: a query is due while the one before is not done (`dns-measurement` 8.2).
 #[must_use]
 pub fn busy(stamp: &Stamp<'_>, busy: Busy<'_>) -> String {
     let which = busy.id.map_or_else(String::new, |id| {
-        let bundle = busy
-            .bundle
-            .map_or_else(String::new, |bundle| format!(",\"bundle\" : {bundle}"));
+        let bundle = busy.bundle.map_or_else(String::new, |bundle| {
+            format!(",\"bundle\" : {}", number(bundle))
+        });
+        let repeats = |key: &str, count: u32| match count {
+            0 => String::new(),
+            count => format!(",\"{key}\": {count}"),
+        };
         format!(
-            ",{{\"id\" : \"{id}\"{bundle},\"start time\" : {}}}",
-            busy.started
+            ",{{\"id\" : \"{id}\"{bundle},\"start time\" : {}{}{}}}",
+            busy.started,
+            repeats("retry", busy.repeats),
+            repeats("retry max", busy.most_repeats)
         )
     });
     format!(
@@ -453,6 +463,14 @@ impl Route6 {
 
 fn joined(parts: impl Iterator<Item = String>, separator: &str) -> String {
     parts.collect::<Vec<_>>().join(separator)
+}
+
+/// Digits as a JSON number: without leading zeros, and never without a digit.
+fn number(digits: &str) -> &str {
+    match digits.trim_start_matches('0') {
+        "" => "0",
+        number => number,
+    }
 }
 
 /// As the official probe escapes: by byte, so that what is not printable ASCII becomes `\u00xx`.

@@ -141,16 +141,19 @@ fn a_new_resolver_file_is_told() {
 #[test]
 fn a_busy_query_is_told_with_what_it_is() {
     let started = UnixTime::from_secs(1_775_483_000);
-    let told = |id, bundle| {
+    let with_repeats = |id, bundle, repeats, most_repeats| {
         lines::busy(
             &stamp(Dialect::Reference),
             Busy {
                 id,
                 bundle,
                 started,
+                repeats,
+                most_repeats,
             },
         )
     };
+    let told = |id, bundle| with_repeats(id, bundle, 0, 0);
     let head = concat!(
         r#"RESULT { "fw":5120, "mver": "2.6.4","id" : 9202 ,"time" : 1775483034 ,"error" : "#,
         r#"[{ "query busy": "not starting a new one. previous one is not done yet"}"#
@@ -163,6 +166,18 @@ fn a_busy_query_is_told_with_what_it_is() {
     assert_eq!(
         told(Some("1001"), None),
         format!("{head},{{\"id\" : \"1001\",\"start time\" : 1775483000}}]}}\n")
+    );
+    assert_eq!(
+        with_repeats(Some("1001"), Some("007"), 2, 5),
+        format!(
+            "{head},{{\"id\" : \"1001\",\"bundle\" : 7,\"start time\" : 1775483000,\"retry\": 2,\"retry max\": 5}}]}}\n"
+        )
+    );
+    assert_eq!(
+        with_repeats(Some("1001"), Some(""), 0, 3),
+        format!(
+            "{head},{{\"id\" : \"1001\",\"bundle\" : 0,\"start time\" : 1775483000,\"retry max\": 3}}]}}\n"
+        )
     );
 }
 
