@@ -60,6 +60,8 @@ pub struct Dns {
     state: State,
     retries: u32,
     entries: Vec<Entry>,
+    /// The attempt that the one under way repeats.
+    repeated: Option<Entry>,
 }
 
 /// What attempts share.
@@ -177,6 +179,7 @@ impl Dns {
             state: State::Fresh,
             retries: 0,
             entries: Vec::new(),
+            repeated: None,
         }
     }
 
@@ -282,6 +285,7 @@ impl Dns {
             outputs.extend(self.entry_done(now));
             return outputs;
         }
+        self.repeated = Some(self.common.entry(self.retries, now.lts()));
         self.retries += 1;
         outputs.push(Output::Seen(measurement::Seen::Dns(Seen::Repeat(
             self.retries,
@@ -297,6 +301,7 @@ impl Dns {
     /// Takes the attempt for the entry of its server; then the next server, or the end.
     fn entry_done(&mut self, now: &Now) -> Vec<Output> {
         let entry = self.common.entry(self.retries, now.lts());
+        self.repeated = None;
         self.retries = 0;
         let is_last = self.common.at + 1 >= self.common.servers.len();
         if is_last {
@@ -308,6 +313,18 @@ impl Dns {
         self.common.at += 1;
         self.state = State::Pause(now.peek() + RESOLVER_PAUSE);
         vec![Output::Seen(measurement::Seen::Dns(seen))]
+    }
+
+    /// What there is: servers that are done with, and of the one whose turn it is what went wrong so far. Nothing is
+    /// made up: an attempt that was not allowed to come to its end is neither answered nor timed out.
+    fn stop(&mut self, now: &Now) -> Output {
+        if !self.common.attempt.errors.is_empty() {
+            let entry = self.common.entry(self.retries, now.lts());
+            self.entries.push(entry);
+        } else if let Some(entry) = self.repeated.take() {
+            self.entries.push(entry);
+        }
+        self.done()
     }
 
     fn done(&mut self) -> Output {
@@ -335,7 +352,7 @@ impl Machine for Dns {
         let common = &mut self.common;
         match (&mut self.state, input) {
             (State::Done, _) => Vec::new(),
-            (_, Input::Stop) => vec![self.done()],
+            (_, Input::Stop) => vec![self.stop(now)],
             (State::Fresh, Input::Start) => self.start(now),
             (State::Resolvers(_), Input::Resolvers(servers)) => self.resolvers(now, servers),
             (State::Resolvers(_), Input::Deadline) => self.resolvers(now, Vec::new()),

@@ -422,3 +422,49 @@ fn a_person_who_stops_the_run_gets_nothing_of_an_unfinished_attempt() {
     script.tell(Input::Stop);
     assert_eq!(script.outcome().bodies, []);
 }
+
+#[test]
+fn a_person_who_stops_a_repeat_gets_the_attempt_before_it() {
+    let (mut script, _) = waiting("evtdig --retry 3 --timeout 700 --qbuf -h 192.0.2.53");
+    script.deadline();
+    script.deadline().resolved(&["192.0.2.53"]);
+    script.opened_and_sent("198.51.100.7:40001");
+    script.deadline();
+    script.deadline().resolved(&["192.0.2.53"]);
+    script.opened_and_sent("198.51.100.7:40002");
+    script.tell(Input::Stop);
+    let line = script.line();
+    assert!(
+        line.contains(r#""retry" : 1 , "proto" : "UDP" ,"qbuf" : "#),
+        "{line}"
+    );
+    assert!(
+        line.ends_with(r#", "error" : { "timeout" : 700} }"#),
+        "{line}"
+    );
+    assert!(!script.outcome().answered);
+}
+
+#[test]
+fn a_person_who_stops_after_a_failed_send_is_told_of_it() {
+    let mut script = Script::new("evtdig -h ns.example");
+    script.resolved(&["192.0.2.53", "192.0.2.54"]);
+    let on = script.opened_handle();
+    let local = "198.51.100.7:40000".parse().unwrap();
+    script.tell(Input::Opened {
+        on,
+        local,
+        ident: 0,
+    });
+    script.tell(Input::Failed {
+        on,
+        tag: Some(1),
+        cause: Failure::Os {
+            call: Call::Send,
+            errno: 1,
+        },
+    });
+    script.tell(Input::Stop);
+    let end = r#", "error" : { "senderror" : "AF Operation not permitted, AF_INET"} }"#;
+    assert!(script.line().ends_with(end), "{}", script.line());
+}
