@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     time::Duration,
 };
 
@@ -14,10 +14,7 @@ use starling::{
     dialect::Dialect,
     measurement::{
         Carry, Input, Machine, Options, Outcome, Output, Run, Spec,
-        machine::{
-            Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, TlsFailure,
-            TlsSession,
-        },
+        machine::{Handle, Packet, ResolveError, Socket},
         transcript,
     },
     net::{
@@ -29,8 +26,10 @@ use starling::{
 
 use super::{
     bytes::Bytes,
-    peer::{self, Sent},
+    peer::Sent,
+    server,
     text::{hold_lines, spec},
+    told::{addresses, datagram, failure, local, session, stray},
 };
 
 /// Runs of one job in one input: what is carried over counts too.
@@ -81,6 +80,8 @@ struct Door {
     local: Option<SocketAddr>,
     sent: Vec<Packet>,
     written: Vec<u8>,
+    /// What the server has said and the machine has not read.
+    said: VecDeque<u8>,
     /// The server's certificates are asked for, and have not been shown.
     certificates: bool,
 }
@@ -251,6 +252,7 @@ impl<'a> World<'a> {
                 self.packets += 1;
                 let door = self.door(*on);
                 door.socket = None;
+                door.said.clear();
                 let tls = stream.tls.as_ref();
                 door.certificates = tls.is_some_and(|tls| tls.only_certificates);
             }
@@ -423,17 +425,29 @@ impl<'a> World<'a> {
                 }
             }
             Output::Read { on, max } => {
-                let form = bytes.byte();
-                let mut read = match form & 1 {
-                    0 => bytes.take(usize::from(form >> 1)).to_vec(),
-                    _ => framed(&peer::reply_to(unframed(&self.door(on).written), bytes)),
-                };
-                read.truncate(max);
-                Input::Read { on, bytes: read }
+                let bytes = self.read(on, max, bytes);
+                Input::Read { on, bytes }
             }
             Output::Close { .. } | Output::Seen(_) | Output::Done(_) => return,
         };
         self.tell(input);
+    }
+
+    /// Any octets, or some of what a server says that speaks the protocol.
+    fn read(&mut self, on: Handle, max: usize, bytes: &mut Bytes<'_>) -> Vec<u8> {
+        let form = bytes.byte();
+        let length = usize::from(form >> 1);
+        if form & 1 == 0 {
+            return bytes.take(length.min(max)).to_vec();
+        }
+        let spec = self.spec;
+        let door = self.door(on);
+        if door.said.is_empty() {
+            door.said = server::answer(&spec.options, &door.written, bytes).into();
+        }
+        let length = if length == 0 { max } else { length.min(max) };
+        let length = length.min(door.said.len());
+        door.said.drain(..length).collect()
     }
 
     fn refuse(&mut self, wish: Output, bytes: &mut Bytes<'_>) {
@@ -496,139 +510,6 @@ fn most_packets(spec: &Spec) -> usize {
         // Up to three addresses.
         Options::Http(_) => 3,
     }
-}
-
-fn addresses(family: Family, bytes: &mut Bytes<'_>) -> Vec<IpAddr> {
-    let count = 1 + bytes.byte() % 3;
-    let v4: [IpAddr; 3] = [[192, 0, 2, 1], [198, 51, 100, 7], [127, 0, 0, 1]]
-        .map(|octets| Ipv4Addr::from(octets).into());
-    let v6 = [
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-        Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into(),
-        Ipv6Addr::LOCALHOST.into(),
-    ];
-    let all = v4.into_iter().chain(v6);
-    let of_family: Vec<IpAddr> = all.filter(|address| family.wants(*address)).collect();
-    of_family.into_iter().take(count.into()).collect()
-}
-
-fn local(to: IpAddr) -> SocketAddr {
-    match to {
-        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::new(198, 51, 100, 9).into(), 40_000),
-        IpAddr::V6(_) => {
-            let ours = Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, 9);
-            SocketAddr::new(ours.into(), 40_000)
-        }
-    }
-}
-
-fn session(form: u8, bytes: &mut Bytes<'_>) -> TlsSession {
-    TlsSession {
-        version: 0x0303 + u16::from(form >> 1 & 1),
-        cipher: 0x1301,
-        alpn: (form & 4 == 0).then(|| b"h2".to_vec()),
-        certificates: (0..form >> 6).map(|_| bytes.chunk().to_vec()).collect(),
-    }
-}
-
-fn failure(bytes: &mut Bytes<'_>) -> Failure {
-    let form = bytes.byte();
-    let call = bytes.of(&[
-        Call::Connect,
-        Call::Send,
-        Call::Socket,
-        Call::Bind,
-        Call::Tos,
-        Call::Write,
-    ]);
-    match form % 8 {
-        0..=3 => Failure::Os {
-            call,
-            errno: bytes.of(&[111, 113, 101, 90, 13, 1, 0, -7, i32::MAX]),
-        },
-        4 => Failure::Forbidden(Ipv4Addr::LOCALHOST.into()),
-        5 => Failure::Bind,
-        _ => Failure::Tls(match form >> 4 {
-            0..=3 => TlsFailure::Alert(bytes.byte()),
-            4 => TlsFailure::Closed,
-            5 => TlsFailure::NotTls,
-            6 => TlsFailure::Certificate("expired \"today\"\n".to_owned()),
-            _ => TlsFailure::Other("\u{1}odd\\".to_owned()),
-        }),
-    }
-}
-
-fn datagram(bytes: &mut Bytes<'_>) -> Datagram {
-    let form = bytes.byte();
-    let from: IpAddr = match form & 1 {
-        0 => bytes.array::<4>().into(),
-        _ => bytes.array::<16>().into(),
-    };
-    Datagram {
-        from: SocketAddr::new(from, bytes.word()),
-        to: None,
-        hop_limit: Some(form),
-        tos: None,
-        protocol: bytes.of(&[1, 6, 17, 58]),
-        bytes: bytes.chunk().to_vec(),
-    }
-}
-
-/// Something that no driver would say at this time.
-fn stray(bytes: &mut Bytes<'_>) -> Input {
-    let form = bytes.byte();
-    let on = Handle(u16::from(form >> 4));
-    let tag = u32::from(bytes.byte());
-    match form & 15 {
-        0 => Input::Opened {
-            on,
-            local: SocketAddr::new(bytes.array::<4>().into(), 0),
-            ident: u16::from(form),
-        },
-        1 => Input::Sent { on, tag },
-        2 => Input::Stamped { on, tag },
-        3 => Input::Datagram {
-            on,
-            datagram: datagram(bytes),
-        },
-        4 => Input::Connected {
-            on,
-            local: SocketAddr::new(bytes.array::<16>().into(), 1),
-            handshake: None,
-            tls: (tag & 1 == 1).then(|| session(form, bytes)),
-        },
-        5 => Input::Written { on },
-        6 => Input::Readable { on },
-        7 => Input::Read {
-            on,
-            bytes: bytes.chunk().to_vec(),
-        },
-        8 => Input::Ended { on, errno: None },
-        9 => Input::Failed {
-            on,
-            tag: (tag & 1 == 1).then_some(tag >> 1),
-            cause: failure(bytes),
-        },
-        10 => Input::Resolved(Ok(addresses(Family::Both, bytes))),
-        11 => Input::Resolved(Err(ResolveError::NotKnown)),
-        12 => Input::Resolvers(vec!["192.0.2.9".to_owned()]),
-        13 => Input::File((tag & 1 == 1).then(|| bytes.chunk().to_vec())),
-        14 => Input::Certified {
-            on,
-            tls: session(form, bytes),
-        },
-        _ => Input::Deadline,
-    }
-}
-
-/// A message as it stands on a TCP stream.
-fn framed(message: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-    [&length.to_be_bytes()[..], message].concat()
-}
-
-fn unframed(written: &[u8]) -> &[u8] {
-    written.get(2..).unwrap_or_default()
 }
 
 /// The transcript of a run, as `--transcript` writes it.

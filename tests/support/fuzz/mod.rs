@@ -7,9 +7,11 @@ pub(crate) mod bytes;
 pub(crate) mod machine;
 mod peer;
 pub(crate) mod protocol;
+mod server;
 pub(crate) mod storage;
 pub(crate) mod stream;
 pub(crate) mod text;
+mod told;
 pub(crate) mod wire;
 
 /// Takes any bytes; panics if a promise is broken.

@@ -39,16 +39,7 @@ impl Sent<'_> {
             }
             _ => (self.router(form), self.icmp(), self.error(bytes)),
         };
-        for _ in 0..form >> 5 & 3 {
-            let (at, bits) = (usize::from(bytes.word()), bytes.byte());
-            let at = at % packet.len().max(1);
-            if let Some(octet) = packet.get_mut(at) {
-                *octet ^= bits;
-            }
-        }
-        if form & 0x80 != 0 {
-            packet.truncate(usize::from(bytes.byte()));
-        }
+        spoil(&mut packet, form >> 5, bytes);
         let port = match self.socket.kind {
             SocketKind::Udp { port } => port,
             _ => 0,
@@ -173,6 +164,20 @@ impl Sent<'_> {
             }
             _ => reply_to(request, bytes),
         }
+    }
+}
+
+/// Changes as many octets as the low two bits of `form` say, and cuts the end off where the third is set.
+pub(crate) fn spoil(packet: &mut Vec<u8>, form: u8, bytes: &mut Bytes<'_>) {
+    for _ in 0..form & 3 {
+        let (at, bits) = (usize::from(bytes.word()), bytes.byte());
+        let at = at % packet.len().max(1);
+        if let Some(octet) = packet.get_mut(at) {
+            *octet ^= bits;
+        }
+    }
+    if form & 4 != 0 {
+        packet.truncate(usize::from(bytes.byte()));
     }
 }
 

@@ -278,6 +278,34 @@ const MACHINES: &[(&str, &str)] = &[
         "00 00  00 00  00  00  00 1c 485454502f312e30203230300d0a0d0a 00 06",
     ),
     (
+        "evhttpget -4 --eetim --store-headers 200 http://www.example.com/",
+        // Resolved, connected, written, readable, a response with a length, chunks and a trailer, in pieces.
+        "00 00  00 00  00  00  00 51 00 00 02 00 05 01 00 02 05 68656c6c6f 01 21  00 09  00 01  00 00 01 06",
+    ),
+    (
+        "evhttpget -6 --all --combine --read-limit 60 https://www.example.com/",
+        "00 01  00 02  00  00  00 01 04 01 01 02 03 616263 02 0a 30313233343536373839 02 6162  00 00  06 00 04 00 00 06",
+    ),
+    (
+        "evsslgetcert -4 -V TLS1.2 192.0.2.1",
+        // A hello and two certificates, each in a record of its own, the second read in small pieces.
+        "00 00  00 00  00  00  00 41 00 00 01 00 c02f 00 03 02 04 30820001 03 a1b2c3  00 07  00 07  00 01",
+    ),
+    (
+        "evsslgetcert -6 -h sni.example host.example",
+        // TLS 1.3, then what the library found.
+        "00 01  00 00  00 00  00 01 00 00 01 01 1301 20 06 04 deadbeef  00 01 c4 02 3082 02 3083 00",
+    ),
+    (
+        "evsslgetcert -4 -h sni.example host.example",
+        // A request for another hello, an alert, the other hello, another alert.
+        "00 01  00 00  00 00  00 01 01 00 01 02 1302 00 10 05 02 28 01  00 00  00 00  00 00  00 01 00 01 00 05 02 46",
+    ),
+    (
+        "evtdig --https --qbuf --a www.example.com. 192.0.2.53",
+        "00 00  00 02  00  00  00 01 00 00 00 00 00 80 01 10 c00c 0001 0001 0000003c 0004 c0000201 14  00 01",
+    ),
+    (
         "evtdig --resolv -4 --a $r.$t.$p.example.",
         "00 02 00 01  00 00  00 1234 00 77 0000 00 80 00 00 06 00 00 00 1234 00 06 06",
     ),
