@@ -11,33 +11,17 @@
     reason = "a benchmark fails by panicking, speaks on stdout and reads the clock"
 )]
 
-#[allow(
-    dead_code,
-    reason = "shared with the accuracy benchmark, which needs more of it"
-)]
-#[path = "../accuracy/capture.rs"]
-mod capture;
-#[allow(
-    dead_code,
-    reason = "shared with the namespace tests, which need more of it"
-)]
-#[path = "../../tests/support/netns.rs"]
-mod netns;
+#[path = "../common/mod.rs"]
+mod common;
 mod process;
 mod punctual;
 mod service;
 
-use std::{
-    path::PathBuf,
-    process::{Command, ExitCode},
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Parser as _;
+use common::{inside, netns};
 use service::{Jobs, Network};
-
-/// Set in the run that is inside the namespaces.
-const INSIDE: &str = "STARLING_BENCH_INSIDE";
 
 /// Memory, wake-ups, start-up time and punctuality of the agent.
 #[derive(Clone, Debug, clap::Parser)]
@@ -77,8 +61,8 @@ impl Part {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if std::env::var_os(INSIDE).is_none() {
-        return enter();
+    if !inside::is_inside() {
+        return inside::enter(|| {});
     }
     netns::two_hosts_and_a_router();
     netns::run("ip route add 10.0.0.0/16 via 192.0.2.254");
@@ -93,29 +77,6 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
-}
-
-/// Runs this program again in namespaces of its own. Real root, as a service manager is.
-fn enter() -> ExitCode {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("the benchmark makes namespaces and captures packets: run it as root");
-        return ExitCode::from(77);
-    }
-    let own = std::env::current_exe().expect("the running binary has a path");
-    let status = Command::new("unshare")
-        .args(["--net", "--mount"])
-        .arg(own)
-        .args(std::env::args_os().skip(1))
-        .env(INSIDE, "1")
-        .status();
-    match status {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("unshare: {error}");
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// How large the program is, and how soon it serves.

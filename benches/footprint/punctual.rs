@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     Options,
-    capture::Capture,
+    common::capture::Capture,
     process,
     service::{Jobs, Network},
 };
