@@ -21,8 +21,11 @@ use crate::config::Config;
 
 /// The newest file rights that we were written for; older kernels have fewer.
 const RIGHTS: ABI = ABI::V5;
-/// What resolver, certificates and reports read.
+/// What chance, resolver, certificates and reports read.
 const READ: &[&str] = &[
+    // Where the C library is linked in, chance is read from here.
+    "/dev/urandom",
+    "/dev/random",
     "/etc",
     "/proc",
     "/run/systemd/resolve",
