@@ -99,6 +99,8 @@ impl FromStr for Config {
 pub struct Registration {
     /// The registration servers; none means the built-in production servers.
     pub servers: Vec<Server>,
+    /// Look beacon names up under `sos.atlas.ripe.net` at each registration (`controller-protocol` section 7.4).
+    pub dns_beacons: bool,
 }
 
 /// One registration server.

@@ -9,9 +9,11 @@
 //! finished runs back, full session events hold the controller's commands back, and a watcher that lags misses
 //! what it did not take.
 
+mod beacon;
 mod commands;
 mod confine;
 mod memory;
+mod names;
 mod pulse;
 mod reload;
 mod runs;
@@ -25,7 +27,8 @@ mod vitals;
 mod window;
 
 pub use confine::{Layer, confine};
-pub use start::{resolve_through, servers};
+pub use names::resolve_through;
+pub use start::servers;
 pub use status::{Status, has_route};
 pub use storage::Stored;
 pub use window::{SOCKET, place};
@@ -60,6 +63,7 @@ use crate::{
     spool,
     upload::Queue,
 };
+use beacon::Beacons;
 use memory::Memory;
 use pulse::Pulse;
 use runs::Finished;
@@ -181,6 +185,8 @@ struct Agent {
     /// Status socket and metrics.
     windows: JoinSet<()>,
     socket: PathBuf,
+    /// Absent unless wanted.
+    beacons: Option<Beacons>,
     pulse: Pulse,
     is_ready: bool,
     next_beat: Option<Tick>,
@@ -256,6 +262,7 @@ impl Agent {
             let _ = watcher.try_send(Event::Session(event.clone()));
         }
         log(&event);
+        self.beacon(&event);
         if let Some(words) = self.status.hear(&event) {
             self.outside.notify.status(&words);
         }

@@ -15,7 +15,9 @@ use tokio::{
 
 use super::{
     Agent, AgentError, Event, Outside, Status,
+    beacon::Beacons,
     memory::Memory,
+    names::resolve_through,
     pulse::pulse,
     scrape,
     storage::Storage,
@@ -27,11 +29,7 @@ use crate::{
     clock::Clock,
     config::{Config, Server},
     key::{HostKey, ProbeKey},
-    measurement::{
-        Rules, Version,
-        dns::Counts,
-        machine::{Family, ResolveError},
-    },
+    measurement::{Rules, Version, dns::Counts},
     net::{self, Net},
     report,
     schedule::{self, Limits, Schedule},
@@ -104,6 +102,10 @@ impl Agent {
             Arc::clone(&status),
         )?;
 
+        let beacons = config
+            .registration
+            .dns_beacons
+            .then(|| Beacons::new(key.sos_id()));
         let (stopping, shutdown) = watch::channel(false);
         let (storage_inbox, inbox) = mpsc::channel(INBOX);
         let (events, session_events) = mpsc::channel(SESSION_EVENTS);
@@ -181,6 +183,7 @@ impl Agent {
             questions,
             windows,
             socket,
+            beacons,
             pulse,
             is_ready: false,
             next_beat: Some(clock.tick()),
@@ -241,23 +244,6 @@ pub fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentEr
             })
         })
         .collect()
-}
-
-/// The session's names go through the same resolver as everything else.
-#[must_use]
-pub fn resolve_through(net: Net) -> session::ssh::Resolve {
-    Arc::new(move |host: String, port: u16| {
-        let net = net.clone();
-        Box::pin(async move {
-            let addresses = net.lookup(&host, Family::Both).await?;
-            Ok::<_, ResolveError>(
-                addresses
-                    .into_iter()
-                    .map(|address| (address, port).into())
-                    .collect(),
-            )
-        })
-    })
 }
 
 /// Opens the status socket and serves it. A probe without one measures all the same.

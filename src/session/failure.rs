@@ -1,15 +1,20 @@
 //! Why an exchange over SSH came to nothing, in words an operator can act on.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::event::collapsed;
-use crate::measurement::machine::ResolveError;
+use crate::{measurement::machine::ResolveError, net::policy};
 
 /// Why an INIT or a KEEP failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The server's name has no addresses.
-    #[error("{host} has no address ({cause}): check the host's resolver")]
+    #[error(
+        "{host} has no address ({cause}): check the host's resolver (/etc/resolv.conf) and its network"
+    )]
     Resolve {
         /// The name.
         host: String,
@@ -23,7 +28,10 @@ pub enum Failure {
         Vec<(SocketAddr, String)>,
     ),
     /// The step did not end in time.
-    #[error("{step} took longer than {} s", .limit.as_secs())]
+    #[error(
+        "{step} took longer than {} s: the server is overloaded, or the path to it loses packets (large ones, perhaps: \
+         check the MTU)", .limit.as_secs()
+    )]
     TimedOut {
         /// What was under way.
         step: Step,
@@ -32,8 +40,9 @@ pub enum Failure {
     },
     /// The server proved another key than the pinned one.
     #[error(
-        "the host key of {host} is {offered}, but {pinned} is pinned: either the server has a new key, which must then \
-         be configured, or somebody else answers in its place"
+        "the host key of {host} is {offered}, but {pinned} is pinned: either the server has a new key (a registration \
+         server's must then be configured, a controller's comes with the next registration), or somebody else answers in \
+         its place"
     )]
     HostKeyRefused {
         /// The server.
@@ -42,6 +51,27 @@ pub enum Failure {
         offered: String,
         /// Fingerprint of the key that is pinned.
         pinned: String,
+    },
+    /// Whoever answers speaks no SSH.
+    #[error("{address} {stranger}")]
+    NotSsh {
+        /// Where.
+        address: SocketAddr,
+        /// What it speaks.
+        stranger: Stranger,
+    },
+    /// The same as `cause`, and the name's address is none that a server of the internet can have.
+    #[error(
+        "{cause}. Here {host} has the private address {address}, which is right only in a network of your own: otherwise \
+         the resolver, or a captive portal, sends the probe elsewhere"
+    )]
+    Misdirected {
+        /// The name.
+        host: String,
+        /// Its address.
+        address: IpAddr,
+        /// What came of it.
+        cause: Box<Failure>,
     },
     /// The server has no host key of the pinned type, or we share no key exchange, cipher or MAC with it.
     #[error(
@@ -120,14 +150,67 @@ impl std::fmt::Display for Step {
     }
 }
 
+/// Who answers where an SSH server should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stranger {
+    /// Somebody who speaks HTTP: the first line.
+    Http(String),
+    /// Somebody who speaks TLS.
+    Tls,
+    /// Somebody who says nothing at all.
+    Silent,
+    /// Somebody who says something else: the first line.
+    Other(String),
+}
+
+impl std::fmt::Display for Stranger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let between = "a captive portal, proxy or firewall stands in between: log in to it, or have it let SSH through \
+                       to this port";
+        match self {
+            Self::Http(line) => write!(f, "answers with HTTP ({line}) instead of SSH: {between}"),
+            Self::Tls => write!(f, "answers with TLS instead of SSH: {between}"),
+            Self::Silent => write!(
+                f,
+                "takes the connection but says nothing: the server is overloaded, or {between}"
+            ),
+            Self::Other(line) => write!(f, "answers with `{line}` instead of SSH: {between}"),
+        }
+    }
+}
+
 impl Failure {
+    /// The same, with a word about the address if it is private though `host` is a name. Without `address` those that
+    /// could not be connected to count.
+    #[must_use]
+    pub fn misdirected(self, host: &str, address: Option<IpAddr>) -> Self {
+        let address = match (&self, address) {
+            (Self::Connect(tried), None) => {
+                let all = tried.iter().all(|(to, _)| policy::is_refused(to.ip()));
+                tried.first().filter(|_| all).map(|(to, _)| to.ip())
+            }
+            (_, address) => address.filter(|address| policy::is_refused(*address)),
+        };
+        match address {
+            Some(address) if host.parse::<IpAddr>().is_err() => Self::Misdirected {
+                host: host.to_owned(),
+                address,
+                cause: Box::new(self),
+            },
+            _ => self,
+        }
+    }
+
     /// Whether a TCP connection to the server stood, so that the server noticed us.
     #[must_use]
     pub const fn reached(&self) -> bool {
-        !matches!(
-            self,
-            Self::Resolve { .. } | Self::Connect(_) | Self::NoServer
-        )
+        match self {
+            Self::Resolve { .. } | Self::Connect(_) | Self::NoServer => false,
+            // Whoever speaks, it is not the server; one that says nothing may be.
+            Self::NotSsh { stranger, .. } => matches!(stranger, Stranger::Silent),
+            Self::Misdirected { cause, .. } => cause.reached(),
+            _ => true,
+        }
     }
 
     /// Whether another registration server may do better: not so when this one has answered.
@@ -147,10 +230,13 @@ impl Failure {
     /// Whether the server proved another host key than the pinned one, or has none of its type.
     #[must_use]
     pub const fn is_other_host_key(&self) -> bool {
-        matches!(
-            self,
-            Self::HostKeyRefused { .. } | Self::NoCommonAlgorithm(_)
-        )
+        match self {
+            Self::Misdirected { cause, .. } => cause.is_other_host_key(),
+            _ => matches!(
+                self,
+                Self::HostKeyRefused { .. } | Self::NoCommonAlgorithm(_)
+            ),
+        }
     }
 
     /// The code that OpenSSH's client would have ended with: 255 unless the server's command gave one.
@@ -231,6 +317,75 @@ mod tests {
             unreachable.to_string(),
             "cannot connect to 192.0.2.1:443 (Connection refused): check the network and that outgoing TCP to this port \
              is allowed"
+        );
+    }
+
+    #[test]
+    fn a_portal_in_between_is_told_with_what_to_do() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 443));
+        let not_ssh = |stranger| Failure::NotSsh { address, stranger };
+        for (stranger, words) in [
+            (
+                Stranger::Http("HTTP/1.1 302 Found".into()),
+                "192.0.2.1:443 answers with HTTP (HTTP/1.1 302 Found) instead of SSH: a captive portal",
+            ),
+            (
+                Stranger::Tls,
+                "192.0.2.1:443 answers with TLS instead of SSH: a captive portal",
+            ),
+            (
+                Stranger::Silent,
+                "192.0.2.1:443 takes the connection but says nothing: the server is overloaded, or a captive portal",
+            ),
+            (
+                Stranger::Other("220 mail".into()),
+                "192.0.2.1:443 answers with `220 mail` instead of SSH: a captive portal",
+            ),
+        ] {
+            let failure = not_ssh(stranger);
+            let told = failure.to_string();
+            assert!(told.starts_with(words), "{told}");
+            assert!(told.ends_with("let SSH through to this port"), "{told}");
+            assert!(failure.try_elsewhere());
+        }
+        assert!(!not_ssh(Stranger::Tls).reached());
+        assert!(
+            not_ssh(Stranger::Silent).reached(),
+            "it may be the server after all"
+        );
+    }
+
+    #[test]
+    fn a_name_with_a_private_address_is_told() {
+        let refused = || Failure::HostKeyRefused {
+            host: "reg.example.net".into(),
+            offered: "SHA256:a".into(),
+            pinned: "SHA256:b".into(),
+        };
+        let private: IpAddr = [10, 0, 0, 1].into();
+        let failure = refused().misdirected("reg.example.net", Some(private));
+        let words = failure.to_string();
+        assert!(words.contains("private address 10.0.0.1"), "{words}");
+        assert!(words.contains("SHA256:a"), "{words}");
+        assert!(failure.reached() && failure.is_other_host_key());
+        // A literal is what its owner wrote, and a public address what one expects.
+        assert_eq!(refused().misdirected("10.0.0.1", Some(private)), refused());
+        let public: IpAddr = [192, 0, 2, 1].into();
+        assert_eq!(
+            refused().misdirected("reg.example.net", Some(public)),
+            refused()
+        );
+        let unreachable = |ip: [u8; 4]| Failure::Connect(vec![((ip, 443).into(), "x".into())]);
+        let failure = unreachable([192, 168, 0, 1]).misdirected("reg.example.net", None);
+        assert!(
+            failure.to_string().contains("192.168.0.1, which"),
+            "{failure}"
+        );
+        assert!(!failure.reached());
+        let failure = unreachable([192, 0, 2, 1]);
+        assert_eq!(
+            failure.clone().misdirected("reg.example.net", None),
+            failure
         );
     }
 

@@ -10,21 +10,15 @@ use russh::{
 };
 use std::{
     borrow::Cow,
-    net::{IpAddr, Shutdown, SocketAddr},
+    net::Shutdown,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{
-    net::TcpStream,
-    sync::mpsc,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 
-use super::Resolve;
+use super::{greeting::Overheard, race::Way};
 use crate::{
     key::{HostKey, ProbeKey, fingerprint},
-    measurement::machine::ResolveError,
     session::{
         event::collapsed,
         failure::{Failure, Step},
@@ -37,14 +31,8 @@ pub(super) const FORWARD_ADDRESS: &str = "localhost";
 
 /// The SSH user of every probe (`controller-protocol` section 1.1).
 const USER: &str = "atlas";
-/// How long resolving may take, and how long one TCP connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long key exchange and login may take.
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
-/// The next address is tried beside the ones before it after this time (RFC 8305 section 8).
-const STAGGER: Duration = Duration::from_millis(250);
-/// How many addresses of a name are tried.
-const MAX_ADDRESSES: usize = 16;
 /// `ServerAliveInterval` and `ServerAliveCountMax` (`controller-protocol` sections 2.1 and 3.2).
 const KEEPALIVE: (Duration, usize) = (Duration::from_secs(60), 3);
 
@@ -101,62 +89,15 @@ struct Seen {
 }
 
 /// Connects as far as the server's host key, which must be the pinned one, and hangs up: nobody logs in.
-pub(super) async fn greet(target: &Target, resolve: &Resolve) -> Result<(), Failure> {
-    let stream = first_to_answer(addresses(target, resolve).await?).await?;
-    let (stream, _cut) = cuttable(stream).map_err(|cause| Failure::Ssh(cause.to_string()))?;
+pub(super) async fn greet(target: &Target, way: &Way) -> Result<(), Failure> {
     let (forward, _) = mpsc::channel(1);
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let client = Client {
-        host_key: target.host_key.clone(),
-        remote_port: None,
-        forward,
-        seen: Arc::clone(&seen),
-    };
-    let config = config(&target.host_key).map_err(|cause| Failure::Ssh(cause.to_string()))?;
-    let greeting = client::connect_stream(Arc::new(config), stream, client);
-    match timeout(LOGIN_LIMIT, greeting).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(cause)) => Err(explained(&cause, target, &seen)),
-        Err(_) => Err(Failure::TimedOut {
-            step: Step::Login,
-            limit: LOGIN_LIMIT,
-        }),
-    }
+    reach(target, way, None, forward).await.map(|_| ())
 }
 
 /// Connects and logs in.
-pub(super) async fn connect(
-    target: &Target,
-    key: &ProbeKey,
-    resolve: &Resolve,
-) -> Result<Line, Failure> {
-    let addresses = addresses(target, resolve).await?;
-    let stream = first_to_answer(addresses).await?;
-    let (stream, cut) = cuttable(stream).map_err(|cause| Failure::Ssh(cause.to_string()))?;
+pub(super) async fn connect(target: &Target, key: &ProbeKey, way: &Way) -> Result<Line, Failure> {
     let (forward, forwarded) = mpsc::channel(super::commands::MAX_CONNECTIONS);
-    let seen = Arc::new(Mutex::new(Seen::default()));
-    let client = Client {
-        host_key: target.host_key.clone(),
-        remote_port: target.remote_port,
-        forward,
-        seen: Arc::clone(&seen),
-    };
-    let login = login(target, key, stream, client);
-    let handle = match timeout(LOGIN_LIMIT, login).await {
-        Ok(Ok(handle)) => handle,
-        Ok(Err(Refusal::Denied)) => {
-            return Err(Failure::Denied {
-                fingerprint: key.fingerprint(),
-            });
-        }
-        Ok(Err(Refusal::Ssh(cause))) => return Err(explained(&cause, target, &seen)),
-        Err(_) => {
-            return Err(Failure::TimedOut {
-                step: Step::Login,
-                limit: LOGIN_LIMIT,
-            });
-        }
-    };
+    let (handle, seen, cut) = reach(target, way, Some(key), forward).await?;
     Ok(Line {
         handle: Arc::new(handle),
         forwarded,
@@ -165,67 +106,53 @@ pub(super) async fn connect(
     })
 }
 
-async fn addresses(target: &Target, resolve: &Resolve) -> Result<Vec<SocketAddr>, Failure> {
-    if let Ok(literal) = target.host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(literal, target.port)]);
-    }
-    let lookup = resolve(target.host.clone(), target.port);
-    let answer = timeout(CONNECT_LIMIT, lookup)
+type Reached = (Handle<Client>, Arc<Mutex<Seen>>, Cut);
+
+/// Connects, checks the host key, and logs in if there is a key for that.
+async fn reach(
+    target: &Target,
+    way: &Way,
+    key: Option<&ProbeKey>,
+    forward: mpsc::Sender<Channel<Msg>>,
+) -> Result<Reached, Failure> {
+    let (stream, address) = way
+        .connect(target)
         .await
-        .unwrap_or(Err(ResolveError::Failed));
-    match answer {
-        Ok(found) if !found.is_empty() => Ok(alternating(found)),
-        Ok(_) => Err(Failure::Resolve {
-            host: target.host.clone(),
-            cause: ResolveError::NotKnown,
-        }),
-        Err(cause) => Err(Failure::Resolve {
-            host: target.host.clone(),
-            cause,
-        }),
-    }
-}
-
-/// IPv6 and IPv4 in turn, IPv6 first, each in the order given (RFC 8305 section 4).
-fn alternating(found: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let (v6, v4): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv6);
-    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        let pair: Vec<SocketAddr> = v6.next().into_iter().chain(v4.next()).collect();
-        if pair.is_empty() || mixed.len() >= MAX_ADDRESSES {
-            return mixed;
+        .map_err(|failure| failure.misdirected(&target.host, None))?;
+    let (stream, cut) = cuttable(stream).map_err(|cause| Failure::Ssh(cause.to_string()))?;
+    let (stream, first) = Overheard::new(stream);
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let client = Client {
+        host_key: target.host_key.clone(),
+        remote_port: if key.is_some() {
+            target.remote_port
+        } else {
+            None
+        },
+        forward,
+        seen: Arc::clone(&seen),
+    };
+    let failure = match timeout(LOGIN_LIMIT, login(target, key, stream, client)).await {
+        Ok(Ok(handle)) => {
+            way.worked(address);
+            return Ok((handle, seen, cut));
         }
-        mixed.extend(pair);
-    }
-}
-
-/// The first TCP connection that stands; a further address is tried when one fails or is slow.
-async fn first_to_answer(addresses: Vec<SocketAddr>) -> Result<TcpStream, Failure> {
-    let mut waiting = addresses.into_iter();
-    let mut racing = JoinSet::new();
-    let mut failed = Vec::new();
-    loop {
-        if let Some(to) = waiting.next() {
-            racing.spawn(async move {
-                let result = match timeout(CONNECT_LIMIT, TcpStream::connect(to)).await {
-                    Ok(result) => result.map_err(|cause| cause.to_string()),
-                    Err(_) => Err(format!("no answer in {} s", CONNECT_LIMIT.as_secs())),
-                };
-                (to, result)
-            });
+        Ok(Err(Refusal::Denied(fingerprint))) => {
+            way.worked(address);
+            return Err(Failure::Denied { fingerprint });
         }
-        let ended = tokio::select! {
-            ended = racing.join_next() => ended,
-            () = sleep(STAGGER), if waiting.len() > 0 => continue,
-        };
-        match ended {
-            Some(Ok((_, Ok(stream)))) => return Ok(stream),
-            Some(Ok((to, Err(why)))) => failed.push((to, why)),
-            Some(Err(_)) => {}
-            None => return Err(Failure::Connect(failed)),
-        }
-    }
+        Ok(Err(Refusal::Ssh(cause))) => explained(&cause, target, &seen),
+        Err(_) => Failure::TimedOut {
+            step: Step::Login,
+            limit: LOGIN_LIMIT,
+        },
+    };
+    way.failed(address);
+    let failure = match first.stranger() {
+        Some(stranger) => Failure::NotSsh { address, stranger },
+        None => failure,
+    };
+    Err(failure.misdirected(&target.host, Some(address.ip())))
 }
 
 /// The stream, and a second hold on its socket.
@@ -237,20 +164,22 @@ fn cuttable(stream: TcpStream) -> std::io::Result<(TcpStream, Cut)> {
 }
 
 enum Refusal {
-    Denied,
+    /// The key that is not known.
+    Denied(String),
     Ssh(russh::Error),
 }
 
 async fn login(
     target: &Target,
-    key: &ProbeKey,
-    stream: TcpStream,
+    key: Option<&ProbeKey>,
+    stream: Overheard<TcpStream>,
     client: Client,
 ) -> Result<Handle<Client>, Refusal> {
     let config = config(&target.host_key).map_err(Refusal::Ssh)?;
     let mut handle = client::connect_stream(Arc::new(config), stream, client)
         .await
         .map_err(Refusal::Ssh)?;
+    let Some(key) = key else { return Ok(handle) };
     // The server names the hashes it takes for RSA; SHA-1 is out of the question whatever it names.
     let hash = if key.is_rsa() {
         let named = handle
@@ -271,7 +200,7 @@ async fn login(
     } else if handle.is_closed() {
         Err(Refusal::Ssh(russh::Error::Disconnect))
     } else {
-        Err(Refusal::Denied)
+        Err(Refusal::Denied(key.fingerprint()))
     }
 }
 
@@ -496,31 +425,6 @@ async fn prohibited(reply: ChannelOpenHandle) -> Result<(), russh::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_alternate_between_the_families() {
-        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
-        let found = [
-            "192.0.2.1:1",
-            "192.0.2.2:1",
-            "192.0.2.3:1",
-            "[2001:db8::1]:1",
-        ]
-        .map(parse);
-        let mixed = [
-            "[2001:db8::1]:1",
-            "192.0.2.1:1",
-            "192.0.2.2:1",
-            "192.0.2.3:1",
-        ]
-        .map(parse);
-        assert_eq!(alternating(found.to_vec()), mixed);
-        assert_eq!(alternating(vec![]), []);
-        let many = (1..200)
-            .map(|port| SocketAddr::from(([192, 0, 2, 1], port)))
-            .collect();
-        assert_eq!(alternating(many).len(), MAX_ADDRESSES);
-    }
 
     #[test]
     fn only_the_pinned_key_s_algorithms_are_offered_and_never_sha1() {

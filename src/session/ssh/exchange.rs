@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Resolve,
     connect::{FORWARD_ADDRESS, Line, Target, connect},
+    race::Way,
 };
 use crate::{
     key::ProbeKey,
@@ -27,9 +27,9 @@ pub(super) async fn init(
     target: Target,
     stdin: String,
     key: ProbeKey,
-    resolve: Resolve,
+    way: Arc<Way>,
 ) -> Result<Vec<u8>, Failure> {
-    let line = connect(&target, &key, &resolve).await?;
+    let line = connect(&target, &key, &way).await?;
     let answer = timeout(ANSWER_LIMIT, ask(&line, &stdin))
         .await
         .unwrap_or(Err(Failure::TimedOut {
@@ -134,10 +134,10 @@ pub(super) enum Progress {
 pub(super) async fn keep(
     target: Target,
     key: ProbeKey,
-    resolve: Resolve,
+    way: Arc<Way>,
     progress: mpsc::Sender<Progress>,
 ) {
-    let over = match connect(&target, &key, &resolve).await {
+    let over = match connect(&target, &key, &way).await {
         Ok(mut line) => {
             let over = hold(&mut line, target.remote_port, &progress).await;
             let goodbye = line

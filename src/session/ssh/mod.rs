@@ -6,6 +6,10 @@
 mod commands;
 mod connect;
 mod exchange;
+mod greeting;
+mod race;
+#[cfg(test)]
+mod tests;
 mod tunnel;
 
 pub use tunnel::{Tunnel, TunnelEnd, TunnelError, tunnel};
@@ -27,6 +31,7 @@ use crate::{clock::Clock, key::ProbeKey, measurement::machine::ResolveError};
 use commands::Connections;
 use connect::Target;
 use exchange::Progress;
+use race::Way;
 
 /// How names become addresses: the crate's own resolver, handed in. All addresses of the name, both families.
 pub type Resolve = Arc<
@@ -104,14 +109,15 @@ pub async fn greet(server: &RegistrationServer, resolve: &Resolve) -> Result<(),
         host_key: server.host_key.clone().ok_or(Failure::NoServer)?,
         remote_port: None,
     };
-    connect::greet(&target, resolve).await
+    let way = Way::new(Arc::clone(resolve), Clock::start());
+    connect::greet(&target, &way).await
 }
 
 struct Driver {
     session: Session,
     clock: Clock,
     key: ProbeKey,
-    resolve: Resolve,
+    way: Arc<Way>,
     hostname: String,
     state_file: PathBuf,
     commands: Connections,
@@ -165,7 +171,7 @@ impl Driver {
             session: Session::new(settings, state, seed),
             clock,
             key,
-            resolve,
+            way: Arc::new(Way::new(resolve, clock)),
             hostname: config.hostname,
             state_file: config.state_file,
             commands: Connections::new(interpreter, clock),
@@ -264,7 +270,7 @@ impl Driver {
 
     fn ask(&mut self, target: Target, stdin: String) {
         let (sender, progress) = mpsc::channel(QUEUE);
-        let init = exchange::init(target, stdin, self.key.clone(), Arc::clone(&self.resolve));
+        let init = exchange::init(target, stdin, self.key.clone(), Arc::clone(&self.way));
         let task = tokio::spawn(async move {
             let over = init.await;
             // Nobody waits for it any more: as good as told.
@@ -282,7 +288,7 @@ impl Driver {
         let task = tokio::spawn(exchange::keep(
             target,
             self.key.clone(),
-            Arc::clone(&self.resolve),
+            Arc::clone(&self.way),
             sender,
         ));
         self.line = Some(Active { progress, task });
