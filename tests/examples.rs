@@ -37,13 +37,18 @@ fn the_probes_example_shows_the_defaults() {
         1,
         "the example server is spelled out"
     );
-    let expected = Config {
+    // Defaults that cannot be spelled out as they are.
+    let mut expected = Config {
         registration: config.registration.clone(),
         key_file: config.key_file.clone(),
         ..Config::default()
     };
+    expected.source.ipv4.clone_from(&config.source.ipv4);
+    expected.source.ipv6.clone_from(&config.source.ipv6);
+    expected.tee.file.clone_from(&config.tee.file);
     assert_eq!(config, expected);
     assert_eq!(config.key_file(), Config::default().key_file());
+    assert_eq!(config.tee_file(), Config::default().tee_file());
 }
 
 #[test]

@@ -28,6 +28,17 @@ fn nobody() -> String {
     format!("127.0.0.1:{port}={}", support::other_host_key())
 }
 
+/// Waits until `look` finds something, while the controller in this process goes on.
+async fn eventually<T>(service: &Service, what: &str, look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..900 {
+        if let Some(found) = look() {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("`{what}` did not come; the log:\n{}", service.log());
+}
+
 /// Exit code and line of a health check.
 fn health(data: &Path, flag: &str) -> (Option<i32>, String) {
     let output = support::starling(&["status", flag, "--data-dir", env(data)]);
@@ -41,10 +52,11 @@ fn a_probe_that_works_is_live_and_ready() {
         let service = Service::builder(&lab).start();
         lab.wait_for_results("1001", 1).await;
         let data = service.data();
-        let ready = service.wait_for("readiness", || {
+        let ready = eventually(&service, "readiness", || {
             let (code, line) = health(&data, "--health=ready");
             (code == Some(0)).then_some(line)
-        });
+        })
+        .await;
         assert_eq!(ready, "live and ready\n");
         assert_eq!(health(&data, "--health"), (Some(0), ready));
         service.stop().expect_success();
@@ -117,10 +129,10 @@ fn the_metrics_are_valid_and_true() {
             .start();
         let address = metrics_address(&service);
         lab.wait_for_results("1001", 2).await;
-        // Sockets of this thread wait for nobody but the agent.
-        service.wait_for("readiness", || {
+        eventually(&service, "readiness", || {
             (get(address, "/ready").0 == 200).then_some(())
-        });
+        })
+        .await;
         assert_eq!(get(address, "/live"), (200, "live and ready\n".to_owned()));
 
         let (status, text) = get(address, "/metrics");
@@ -242,4 +254,113 @@ fn a_metrics_address_that_is_taken_is_said_and_stops_nothing() {
     service.wait_for_log("no metrics: the address cannot be listened on");
     service.wait_for_log("cannot connect to");
     service.stop().expect_success();
+}
+
+/// The lines of a copy; panics unless each is a JSON object.
+fn objects(text: &str) -> Vec<serde_json::Value> {
+    text.lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).expect(line);
+            assert!(value.is_object(), "{line}");
+            value
+        })
+        .collect()
+}
+
+#[test]
+fn each_result_is_copied_and_the_files_are_rotated() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        // Outside the data directory: confinement must know of it.
+        let file = folder.path().join("copies/results.ndjson");
+        let service = Service::builder(&lab)
+            .config(&format!(
+                "[tee]\nto = \"file\"\nfile = \"{}\"\nmax_bytes = 300\nkeep = 2\n",
+                file.display()
+            ))
+            .start();
+        lab.wait_for_results("1001", 3).await;
+        eventually(&service, "a file put aside", || {
+            file.with_extension("ndjson.1").exists().then_some(())
+        })
+        .await;
+        let data = service.data();
+        let told = support::stdout(&support::starling(&["status", "--data-dir", env(&data)]));
+        assert!(told.contains(&format!("to {}\n", file.display())), "{told}");
+        service.stop().expect_success();
+        let copies = objects(&std::fs::read_to_string(file.with_extension("ndjson.1")).unwrap());
+        assert!(copies.iter().any(|copy| copy["id"] == "1001"), "{copies:?}");
+        lab.stop().await;
+    });
+}
+
+#[test]
+fn a_copy_that_fails_costs_the_controller_nothing_and_is_said() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab)
+            .env("STARLING_TEE", "/proc/no/such/results")
+            .start();
+        lab.wait_for_results("1001", 2).await;
+        let log = service.wait_for_log("results are not copied");
+        assert_eq!(log.matches("results are not copied").count(), 1, "{log}");
+        let data = service.data();
+        let told = support::stdout(&support::starling(&["status", "--data-dir", env(&data)]));
+        assert!(told.contains("not copied, failing: "), "{told}");
+        service.stop().expect_success();
+        lab.stop().await;
+    });
+}
+
+#[test]
+fn standard_output_carries_results_and_nothing_else() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut probe = std::process::Command::new(env!("CARGO_BIN_EXE_starling"))
+            .args(["run", "--tee", "-", "--registration-server", &lab.server()])
+            .arg("--data-dir")
+            .arg(folder.path().join("data"))
+            .env_clear()
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        lab.wait_for_results("1001", 2).await;
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(probe.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let mut text = String::new();
+        let mut out = probe.stdout.take().unwrap();
+        out.read_to_string(&mut text).unwrap();
+        assert!(probe.wait().unwrap().success());
+        let copies = objects(&text);
+        let ours = copies.iter().filter(|copy| copy["id"] == "1001").count();
+        assert!(ours >= 2, "{text}");
+        lab.stop().await;
+    });
+}
+
+#[test]
+fn a_source_that_is_not_there_is_a_result_and_a_warning() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab)
+            .config("[source]\nipv4 = \"192.0.2.5\"\nsession = false\n")
+            .start();
+        lab.wait_for_results("1001", 1).await;
+        service.wait_for_log("there is no address 192.0.2.5 on this host");
+        // Never sent: the source cannot be bound to.
+        lab.one_off("evntp -4 -c 1 -A 3001 198.51.100.1").await;
+        lab.wait_for_results("3001", 1).await;
+        let lines = lab.accepted();
+        let line = lines.iter().find(|line| line.contains("\"3001\"")).unwrap();
+        assert!(line.contains("error"), "{line}");
+        let data = service.data();
+        let told = support::stdout(&support::starling(&["status", "--data-dir", env(&data)]));
+        assert!(told.contains("from 192.0.2.5"), "{told}");
+        assert!(told.contains("no IPv4 measurement works until"), "{told}");
+        service.stop().expect_success();
+        lab.stop().await;
+    });
 }

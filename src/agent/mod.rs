@@ -18,6 +18,7 @@ mod pulse;
 mod reload;
 mod runs;
 mod scrape;
+mod source;
 mod standing;
 mod start;
 mod status;
@@ -28,6 +29,7 @@ mod window;
 
 pub use confine::{Layer, confine};
 pub use names::resolve_through;
+pub use source::source_problems;
 pub use start::servers;
 pub use status::{Status, has_route};
 pub use storage::Stored;
@@ -76,6 +78,9 @@ const PASS: Duration = Duration::from_secs(180);
 const BEAT: Duration = Duration::from_secs(10);
 /// How long stopping may take altogether; systemd and container engines are promised five seconds.
 const STOPPING: Duration = Duration::from_secs(4);
+
+/// How much of that copies of results may take.
+const COPYING: Duration = Duration::from_secs(1);
 
 /// Something that a person watching the agent would like to see.
 #[derive(Clone, Debug)]
@@ -189,6 +194,8 @@ struct Agent {
     beacons: Option<Beacons>,
     pulse: Pulse,
     is_ready: bool,
+    /// What was wrong with the configured sources when last looked at.
+    source_problems: Vec<String>,
     next_beat: Option<Tick>,
     next_pass: tokio::time::Instant,
 }
@@ -234,6 +241,7 @@ impl Agent {
             outside,
             mut windows,
             socket,
+            status,
             ..
         } = self;
         tracing::info!("stopping");
@@ -249,6 +257,9 @@ impl Agent {
         let until = clock.instant(clock.tick() + STOPPING).into();
         let ended = tokio::time::timeout_at(until, async {
             let _ = storage_task.await;
+            if let Some(tee) = &status.tee {
+                tee.close(COPYING).await;
+            }
             let _ = session_task.await;
         });
         if ended.await.is_err() {
@@ -345,6 +356,7 @@ impl Agent {
         if report::system::host_uptime() > Duration::from_secs(600) {
             self.memory.forget_starts();
         }
+        self.look_at_source();
         let status = Arc::clone(&self.status);
         let addresses = tokio::task::spawn_blocking(move || status.addresses()).await;
         if let Ok(Some(line)) = addresses {
@@ -359,6 +371,20 @@ impl Agent {
                 .line(&self.version, self.clock.unix(), queries.count());
             self.keep(Queue::Periodic, line).await;
         }
+    }
+
+    /// Says when packets can no longer leave from where they should, and when they can again.
+    fn look_at_source(&mut self) {
+        let problems = source_problems(&self.config.source);
+        for problem in &problems {
+            if !self.source_problems.contains(problem) {
+                tracing::warn!("{problem}");
+            }
+        }
+        if problems.is_empty() && !self.source_problems.is_empty() {
+            tracing::info!("packets can leave from the configured sources again");
+        }
+        self.source_problems = problems;
     }
 
     async fn keep(&self, queue: Queue, lines: String) {

@@ -53,6 +53,8 @@ fn wants_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ),
         ("confine", old.confine != new.confine),
         ("spool", old.spool != new.spool),
+        ("source", old.source != new.source),
+        ("tee", old.tee != new.tee),
         ("metrics", old.metrics != new.metrics),
         ("log.format", old.log.format != new.log.format),
     ]

@@ -27,10 +27,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    config::{Config, Server},
+    config::{Config, Server, TeeTo},
     key::{HostKey, ProbeKey},
     measurement::{Rules, Version, dns::Counts},
     net::{self, Net},
+    observe::tee::{self, Tee},
     report,
     schedule::{self, Limits, Schedule},
     session::{self, RegistrationServer, ServerList, interpreter::Interpreter},
@@ -71,6 +72,8 @@ impl Agent {
         let net = Net::open(
             net::Config {
                 allow_any_address: config.measurement.allow_any_address,
+                source_v4: config.source.ipv4.clone(),
+                source_v6: config.source.ipv6.clone(),
                 ..net::Config::new(seed ^ 1)
             },
             clock,
@@ -81,6 +84,7 @@ impl Agent {
             key.public_line(),
             clock,
             net.clone(),
+            tee(config),
         ));
         let (tunnel_end, tunnel) = session::ssh::tunnel();
         let (pulse, heart) = pulse();
@@ -186,6 +190,7 @@ impl Agent {
             beacons,
             pulse,
             is_ready: false,
+            source_problems: Vec::new(),
             next_beat: Some(clock.tick()),
             next_pass: clock.instant(clock.tick()).into(),
         };
@@ -204,6 +209,22 @@ impl Agent {
             }
         }
     }
+}
+
+/// Starts copying results, if that is wanted. A probe without copies measures all the same.
+fn tee(config: &Config) -> Option<Tee> {
+    let target = match config.tee.to {
+        TeeTo::Nowhere => return None,
+        TeeTo::Stdout => tee::Target::Stdout,
+        TeeTo::File => tee::Target::File(tee::Rotated {
+            path: config.tee_file(),
+            max_bytes: config.tee.max_bytes,
+            keep: config.tee.keep,
+        }),
+    };
+    Tee::start(target)
+        .inspect_err(|error| tracing::warn!(%error, "results are not copied"))
+        .ok()
 }
 
 /// The line to register, plainly and once, where the user will see it.

@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Stored, standing};
+use super::{Stored, source::source_problems, standing};
 use crate::{
     clock::{Clock, Now, UnixTime, lts},
-    config::Config,
+    config::{Config, Source},
     dialect::Dialect,
     measurement::{Options, Spec, Version},
     net::Net,
@@ -23,6 +23,7 @@ use crate::{
         self,
         metrics::Metrics,
         status::{Health, Host, Report, Results, Session, WallClock},
+        tee::Tee,
     },
     report::{
         lines::{self, Busy, NotRun, Runner, Stamp, Uptime},
@@ -51,6 +52,9 @@ pub struct Status {
     net: Net,
     /// Where the agent's tasks count.
     pub(super) metrics: Metrics,
+    /// Copies of results, if they are wanted.
+    pub(super) tee: Option<Tee>,
+    source: Source,
     known: Mutex<Known>,
 }
 
@@ -70,6 +74,7 @@ impl Status {
         public_key: String,
         clock: Clock,
         net: Net,
+        tee: Option<Tee>,
     ) -> Self {
         let status = Self {
             clock,
@@ -85,6 +90,8 @@ impl Status {
             } else {
                 0
             }),
+            tee,
+            source: config.source.clone(),
             known: Mutex::default(),
         };
         let confirmed = fs::read_to_string(status.sync_file())
@@ -174,6 +181,7 @@ impl Status {
                 one_offs: queue(&stored.one_offs, "one-offs"),
                 last_accepted: stored.last_accepted.map(UnixTime::secs),
             },
+            tee: self.tee.as_ref().map(Tee::report),
             clock: WallClock {
                 confirmed: known.last_sync.map(UnixTime::secs),
                 lts: lts(time, known.last_sync),
@@ -189,6 +197,9 @@ impl Status {
                 ),
                 raw_sockets: may.raw,
                 datagram_icmp: may.datagram_icmp,
+                ipv4_source: self.source.ipv4.clone(),
+                ipv6_source: self.source.ipv6.clone(),
+                source_problems: source_problems(&self.source),
                 confinement: Vec::new(),
             },
             troubles: Vec::new(),

@@ -171,6 +171,9 @@ impl Storage {
                 self.status
                     .metrics
                     .results(queue_name(queue), u64::try_from(made).unwrap_or(0));
+                if let Some(tee) = &self.status.tee {
+                    tee.copy(&lines);
+                }
                 self.disk(queue, spool::Input::Append(lines)).await;
                 if queue == Queue::OneOff {
                     self.decide(Input::OneOff { idle }).await;

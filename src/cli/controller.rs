@@ -1,14 +1,12 @@
 //! `starling controller`: registration server and controller of a private network.
 
-use std::{fs, path::Path};
-
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
 use super::{ControllerArgs, Exit, Failure, Outcome, interrupted, print, runtime, wide_seed};
 use crate::{
     clock::Clock,
-    config::{LogFormat, LogLevel},
+    config::{self, LogFormat, LogLevel},
     controller::{self, Config, Event, config::Approval},
 };
 
@@ -56,7 +54,7 @@ pub(super) fn main(args: &ControllerArgs) -> Outcome {
 /// Flag over environment over file over default.
 fn configuration(args: &ControllerArgs) -> Result<Config, Failure> {
     let mut config = match &args.config {
-        Some(path) => read(path).map_err(|error| Failure::new(Exit::Config, error))?,
+        Some(path) => config::load(path).map_err(|error| Failure::new(Exit::Config, error))?,
         None => Config::default(),
     };
     if let Some(folder) = &args.data_dir {
@@ -78,12 +76,6 @@ fn configuration(args: &ControllerArgs) -> Result<Config, Failure> {
         config.accepted = Some(file.clone());
     }
     Ok(config)
-}
-
-fn read(path: &Path) -> anyhow::Result<Config> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    toml::from_str(&text).with_context(|| path.display().to_string())
 }
 
 /// One event as a log line.

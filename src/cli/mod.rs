@@ -195,6 +195,9 @@ struct RunArgs {
     /// Serve metrics and health here, over HTTP: `127.0.0.1:9469`.
     #[arg(long, env = "STARLING_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     metrics_listen: Option<SocketAddr>,
+    /// Copy results to this file, one JSON object a line, rotated; `-` for standard output.
+    #[arg(long, env = "STARLING_TEE", value_name = "FILE")]
+    tee: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
 }

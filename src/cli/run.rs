@@ -1,6 +1,9 @@
 //! `starling run`: the agent alone.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -12,7 +15,7 @@ use super::{Exit, Failure, Outcome, RunArgs, interrupted, print, runtime, seed};
 use crate::{
     agent,
     clock::Clock,
-    config::Config,
+    config::{Config, TeeTo},
     observe::{log::Log, notify::Notify},
 };
 
@@ -54,7 +57,18 @@ fn confine(args: &RunArgs, config: &Config) -> Vec<String> {
     let readable: Vec<PathBuf> = args.config.iter().map(|file| folder(file)).collect();
     let key = config.key_file();
     let made = (!key.exists()).then(|| folder(&key));
-    let writable: Vec<PathBuf> = runtime_dir().into_iter().chain(made).collect();
+    let copies = (config.tee.to == TeeTo::File).then(|| folder(&config.tee_file()));
+    if let Some(copies) = &copies
+        && !copies.starts_with(&config.data_dir)
+    {
+        // A rule needs its directory; why it cannot be made is said when a result is copied.
+        let _ = fs::create_dir_all(copies);
+    }
+    let writable: Vec<PathBuf> = runtime_dir()
+        .into_iter()
+        .chain(made)
+        .chain(copies)
+        .collect();
     let layers = agent::confine(config, &readable, &writable);
     for layer in layers.iter().filter(|layer| !layer.holds) {
         tracing::warn!("not confined as wanted: {}", layer.words);
@@ -136,6 +150,14 @@ fn configuration(args: &RunArgs) -> Result<Config, Failure> {
     if let Some(listen) = args.metrics_listen {
         config.metrics.enabled = true;
         config.metrics.listen = listen;
+    }
+    if let Some(to) = &args.tee {
+        if to.as_os_str() == "-" {
+            config.tee.to = TeeTo::Stdout;
+        } else {
+            config.tee.to = TeeTo::File;
+            config.tee.file = Some(to.clone());
+        }
     }
     // Either may lift the policy; neither may be undone by the other's silence.
     config.measurement.allow_any_address |=

@@ -10,7 +10,7 @@ use std::{
 use super::{Exit, Failure, Health, Outcome, StatusArgs, print};
 use crate::{
     agent,
-    observe::status::{Queue, Report, SessionState},
+    observe::status::{Queue, Report, SessionState, Tee},
 };
 
 /// Where the unit's agent has its socket.
@@ -207,6 +207,9 @@ fn tell(report: &Report) -> String {
             |at| format!("accepted {} ago", span(ago(report, at))),
         ),
     );
+    if let Some(tee) = &report.tee {
+        say("copies", copies(tee));
+    }
     say(
         "clock",
         match u64::try_from(report.clock.lts) {
@@ -215,6 +218,9 @@ fn tell(report: &Report) -> String {
         },
     );
     say("network", network(report));
+    for problem in &report.host.source_problems {
+        say("", problem.clone());
+    }
     say("privileges", privileges(report));
     for line in &report.host.confinement {
         say("confinement", line.clone());
@@ -266,14 +272,33 @@ fn queue(report: &Report, queue: &Queue) -> String {
     text
 }
 
-fn network(report: &Report) -> String {
-    match (report.host.ipv4, report.host.ipv6) {
-        (true, true) => "IPv4 and IPv6",
-        (true, false) => "IPv4 only",
-        (false, true) => "IPv6 only",
-        (false, false) => "no route to the internet: check the host's network",
+fn copies(tee: &Tee) -> String {
+    let mut text = format!("{} to {}", tee.lines, tee.to);
+    if tee.dropped > 0 {
+        text += &format!(", {} not copied", tee.dropped);
     }
-    .to_owned()
+    if let Some(why) = &tee.trouble {
+        text += &format!(", failing: {why}");
+    }
+    text
+}
+
+fn network(report: &Report) -> String {
+    let host = &report.host;
+    let family = |name: &str, source: &Option<String>| match source {
+        Some(source) => format!("{name} from {source}"),
+        None => name.to_owned(),
+    };
+    let (four, six) = (
+        family("IPv4", &host.ipv4_source),
+        family("IPv6", &host.ipv6_source),
+    );
+    match (host.ipv4, host.ipv6) {
+        (true, true) => format!("{four} and {six}"),
+        (true, false) => format!("{four} only"),
+        (false, true) => format!("{six} only"),
+        (false, false) => "no route to the internet: check the host's network".to_owned(),
+    }
 }
 
 fn privileges(report: &Report) -> String {

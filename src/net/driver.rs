@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
             })),
             Output::Open { on, socket } => self.open(on, socket),
             Output::Send { on, packet } => self.send(on, &packet),
-            Output::Connect { on, stream } => self.connect(on, &stream),
+            Output::Connect { on, stream } => self.connect(on, stream),
             Output::Write { on, bytes } => match self.links.get_mut(&on) {
                 Some((_, link)) => link.write(&bytes),
                 None => self.failed(on, None, not_open(Call::Write)),
@@ -303,7 +303,7 @@ impl<'a> Run<'a> {
         }));
     }
 
-    fn open(&mut self, on: Handle, spec: Socket) {
+    fn open(&mut self, on: Handle, mut spec: Socket) {
         self.endpoints.remove(&on);
         self.links.remove(&on);
         self.serial += 1;
@@ -313,6 +313,7 @@ impl<'a> Run<'a> {
             serial: self.serial,
             inbox: &self.inbox,
         };
+        spec.bind = spec.bind.or_else(|| self.net.0.config.source(spec.to));
         match Endpoint::open(&opener, spec) {
             Ok(endpoint) => {
                 let (local, ident) = (endpoint.local(), endpoint.ident());
@@ -352,11 +353,13 @@ impl<'a> Run<'a> {
         self.ready.push_back(Arrived::noticed(now, of, input));
     }
 
-    fn connect(&mut self, on: Handle, stream: &Stream) {
+    fn connect(&mut self, on: Handle, mut stream: Stream) {
         self.endpoints.remove(&on);
         self.links.remove(&on);
         self.serial += 1;
-        match Link::connect(&self.net.0, (on, self.serial), stream) {
+        let bind = stream.bind.take();
+        stream.bind = bind.or_else(|| self.net.0.config.source(stream.to.ip()));
+        match Link::connect(&self.net.0, (on, self.serial), &stream) {
             Ok(link) => {
                 Tally::add(&self.net.0.tally.connections);
                 let input = Input::Stamped { on, tag: 0 };

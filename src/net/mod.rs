@@ -59,6 +59,11 @@ pub struct Config {
     pub packets_per_second: u32,
     /// Sockets and streams that all runs together may hold. One beyond that fails with `EMFILE`.
     pub sockets: usize,
+    /// What IPv4 sockets are bound to unless a run says otherwise: an address of this host, or an interface. Sockets
+    /// to loopback addresses never are.
+    pub source_v4: Option<String>,
+    /// The same for IPv6.
+    pub source_v6: Option<String>,
     /// The hosts file.
     pub hosts_file: PathBuf,
     /// The resolver file. `<file>.<interface>` is preferred for a run that names an interface.
@@ -76,9 +81,23 @@ impl Config {
             allow_any_address: false,
             packets_per_second: 5_000,
             sockets: 4_096,
+            source_v4: None,
+            source_v6: None,
             hosts_file: PathBuf::from("/etc/hosts"),
             resolver_file: PathBuf::from("/etc/resolv.conf"),
             resolver_port: 53,
+        }
+    }
+
+    /// What a socket to this address is bound to unless its run says otherwise.
+    fn source(&self, to: IpAddr) -> Option<String> {
+        if to.is_loopback() {
+            return None;
+        }
+        if to.is_ipv6() {
+            self.source_v6.clone()
+        } else {
+            self.source_v4.clone()
         }
     }
 }

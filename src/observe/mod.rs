@@ -1,4 +1,4 @@
-//! What operators see: the log, what was worth an alert lately, the status document, metrics, readiness.
+//! What operators see: the log, what was worth an alert lately, the status document, metrics, readiness, copies of results.
 
 pub mod http;
 pub mod log;
@@ -6,3 +6,4 @@ pub mod metrics;
 pub mod notify;
 pub mod process;
 pub mod status;
+pub mod tee;

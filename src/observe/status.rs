@@ -33,6 +33,8 @@ pub struct Report {
     pub jobs: Option<Vec<Jobs>>,
     /// Results that wait for upload.
     pub results: Results,
+    /// Local copies of results, if they are wanted.
+    pub tee: Option<Tee>,
     /// The wall clock.
     pub clock: WallClock,
     /// What the host gives us.
@@ -224,6 +226,20 @@ pub struct Queue {
     pub disk_refuses: Option<String>,
 }
 
+/// Local copies of results.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tee {
+    /// Where they go.
+    pub to: String,
+    /// Results copied since the start.
+    pub lines: u64,
+    /// Results not copied since the start.
+    pub dropped: u64,
+    /// Why nothing is copied, if so.
+    pub trouble: Option<String>,
+}
+
 /// The wall clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -242,6 +258,12 @@ pub struct Host {
     pub ipv4: bool,
     /// A route to IPv6 addresses of the internet.
     pub ipv6: bool,
+    /// What the configuration wants IPv4 packets to leave from.
+    pub ipv4_source: Option<String>,
+    /// What the configuration wants IPv6 packets to leave from.
+    pub ipv6_source: Option<String>,
+    /// Why packets cannot leave from there, a line each.
+    pub source_problems: Vec<String>,
     /// Raw sockets: everything can be measured.
     pub raw_sockets: bool,
     /// Datagram ICMP: ping works without raw sockets.

@@ -28,6 +28,7 @@ pub fn tell(metrics: &Metrics, page: &Page<'_>) -> String {
     session(&mut text, page.report);
     schedule(&mut text, page.report);
     spool(&mut text, page.report);
+    tee(&mut text, page.report);
     network(&mut text, page.traffic);
     {
         let counts = metrics.counts();
@@ -217,6 +218,20 @@ fn spool(text: &mut Text, report: &Report) {
         Kind::Gauge,
         "Whether the disk takes no results.",
         &|queue| Some(i64::from(queue.disk_refuses.is_some())),
+    );
+}
+
+fn tee(text: &mut Text, report: &Report) {
+    let Some(tee) = &report.tee else { return };
+    text.counter(
+        "starling_tee_results_total",
+        "Results copied for local use.",
+        tee.lines,
+    );
+    text.counter(
+        "starling_tee_dropped_total",
+        "Results not copied for local use; the controller gets them all the same.",
+        tee.dropped,
     );
 }
 

@@ -4,6 +4,12 @@
 //! TOML. Flags and environment variables are laid over the file by `cli` (flag over environment over file
 //! over default). The annotated reference is `packaging/starling.toml`.
 
+mod refusal;
+mod source;
+
+pub use refusal::{Hint, Refusal, What, parse};
+pub use source::{BadSource, Source};
+
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
@@ -12,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned},
+};
 
 use crate::dialect::Dialect;
 
@@ -30,10 +39,14 @@ pub struct Config {
     pub registration: Registration,
     /// How measurements are run.
     pub measurement: Measurement,
+    /// Where packets leave from.
+    pub source: Source,
     /// How results are kept.
     pub spool: Spool,
     /// How results leave.
     pub upload: Upload,
+    /// Local copies of results.
+    pub tee: Tee,
     /// What the process gives up.
     pub confine: Confine,
     /// What is said while running.
@@ -50,8 +63,10 @@ impl Default for Config {
             key_file: None,
             registration: Registration::default(),
             measurement: Measurement::default(),
+            source: Source::default(),
             spool: Spool::default(),
             upload: Upload::default(),
+            tee: Tee::default(),
             confine: Confine::default(),
             log: Log::default(),
             metrics: Metrics::default(),
@@ -66,14 +81,14 @@ impl Config {
     /// The file cannot be read, is no TOML, has an unknown key or a value that cannot be used; the message
     /// names the place.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
-            path: path.to_owned(),
-            cause,
-        })?;
-        text.parse().map_err(|cause| ConfigError::Refused {
-            path: path.to_owned(),
-            cause: Box::new(cause),
-        })
+        load(path)
+    }
+
+    /// The file that copies of results go to.
+    #[must_use]
+    pub fn tee_file(&self) -> PathBuf {
+        let file = self.tee.file.clone();
+        file.unwrap_or_else(|| self.data_dir.join("tee/results.ndjson"))
     }
 
     /// The file of the probe's private key.
@@ -86,11 +101,27 @@ impl Config {
 }
 
 impl FromStr for Config {
-    type Err = toml::de::Error;
+    type Err = Refusal;
 
-    fn from_str(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        parse(text)
     }
+}
+
+/// Reads a configuration file of any type; the controller's is another.
+///
+/// # Errors
+/// The file cannot be read, is no TOML, has an unknown key or a value that cannot be used; the message
+/// names the place.
+pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
+        path: path.to_owned(),
+        cause,
+    })?;
+    parse(&text).map_err(|cause| ConfigError::Refused {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 /// Whom to register with.
@@ -171,8 +202,10 @@ pub struct Measurement {
     /// The measurement code version that results carry (`mver`).
     pub version: String,
     /// Runs of periodic measurements at once, at most.
+    #[serde(deserialize_with = "at_least_one")]
     pub periodic_at_once: usize,
     /// Runs of one-off measurements at once, at most.
+    #[serde(deserialize_with = "at_least_one")]
     pub one_offs_at_once: usize,
 }
 
@@ -226,6 +259,44 @@ impl Default for Upload {
             interface_counters: true,
         }
     }
+}
+
+/// Local copies of results.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tee {
+    /// Where they go.
+    pub to: TeeTo,
+    /// Which file; `tee/results.ndjson` in the data directory if absent.
+    pub file: Option<PathBuf>,
+    /// Bytes of that file at most, before it is put aside.
+    pub max_bytes: u64,
+    /// How many files put aside are kept.
+    pub keep: u32,
+}
+
+impl Default for Tee {
+    fn default() -> Self {
+        Self {
+            to: TeeTo::Nowhere,
+            file: None,
+            max_bytes: 10 << 20,
+            keep: 4,
+        }
+    }
+}
+
+/// Where copies of results go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeeTo {
+    /// None are made.
+    #[default]
+    Nowhere,
+    /// To a file.
+    File,
+    /// To standard output.
+    Stdout,
 }
 
 /// What the process gives up at its start, where the kernel can do it.
@@ -333,12 +404,12 @@ pub enum ConfigError {
         cause: io::Error,
     },
     /// The text is refused; the cause names line, key and what would do.
-    #[error("{path}: {cause}")]
+    #[error("{path}, {cause}")]
     Refused {
         /// Which file.
         path: PathBuf,
         /// Why.
-        cause: Box<toml::de::Error>,
+        cause: Refusal,
     },
 }
 
@@ -370,6 +441,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, BadDuration> {
 #[error("`{0}` is no duration: write for example 90s, 5m, 2h or 250ms")]
 pub struct BadDuration(pub String);
 
+fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    match usize::deserialize(from)? {
+        0 => Err(de::Error::custom("nothing would run: write at least 1")),
+        number => Ok(number),
+    }
+}
+
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -393,10 +471,26 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_refused_by_name() {
-        let error = "[upload]\nintervall = 5".parse::<Config>().unwrap_err();
-        assert!(error.to_string().contains("intervall"), "{error}");
-        assert!(error.to_string().contains("interval"), "{error}");
+    fn a_refusal_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("starling.toml");
+        fs::write(&file, "[upload]\nintervall = 5").unwrap();
+        assert_eq!(
+            Config::load(&file).unwrap_err().to_string(),
+            format!(
+                "{}, line 2: unknown key 'intervall' in [upload]; did you mean 'interval'?",
+                file.display()
+            )
+        );
+    }
+
+    #[test]
+    fn a_probe_that_would_run_nothing_is_refused() {
+        for key in ["periodic_at_once", "one_offs_at_once"] {
+            let error = format!("[measurement]\n{key} = 0").parse::<Config>();
+            let words = error.unwrap_err().to_string();
+            assert!(words.contains("nothing would run"), "{words}");
+        }
     }
 
     #[test]
