@@ -159,9 +159,16 @@ fn keep(wanted: &[Capability]) -> Result<Vec<String>, caps::errors::CapsError> {
         .into_iter()
         .filter(|capability| wanted.contains(capability))
         .collect();
-    caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept)?;
-    caps::set(None, CapSet::Permitted, &kept)?;
+    // Only what is too much: a service manager that left no more than this may refuse the call as well.
+    let wanted: CapsHashSet = wanted.iter().copied().collect();
+    if !caps::read(None, CapSet::Inheritable)?.is_subset(&wanted) {
+        caps::clear(None, CapSet::Inheritable)?;
+    }
+    for set in [CapSet::Effective, CapSet::Permitted] {
+        if caps::read(None, set)? != kept {
+            caps::set(None, set, &kept)?;
+        }
+    }
     let mut names: Vec<String> = kept.iter().map(ToString::to_string).collect();
     names.sort();
     Ok(names)
