@@ -90,11 +90,11 @@ pub(crate) fn datagram_round_trip(segments: &[Segment]) -> Option<i64> {
 pub(crate) struct Connection {
     /// The SYN left.
     pub(crate) syn: i64,
-    /// The SYN and its acknowledgement arrived; `None` where a SYN was repeated.
+    /// The SYN and its acknowledgement arrived.
     pub(crate) syn_ack: i64,
     /// What TLS said last before the request arrived; the SYN's answer where there is none.
     pub(crate) ready: i64,
-    /// The last octets that we sent, the request, left.
+    /// The last octets that we sent before the last that came, the request, left.
     pub(crate) request: i64,
     /// The first octets after those arrived.
     pub(crate) first: i64,
@@ -123,17 +123,17 @@ impl Connection {
                 .iter()
                 .filter(move |segment| segment.outgoing == outgoing && segment.payload > 0)
         };
-        let request = said(true).next_back()?.at;
-        let ready = said(false)
-            .filter(|segment| segment.at < request)
-            .next_back();
+        let last = said(false).next_back()?.at;
+        // Some say good-bye in octets of their own.
+        let request = said(true).rfind(|segment| segment.at < last)?.at;
+        let ready = said(false).rfind(|segment| segment.at < request);
         Some(Self {
             syn: syn.at,
             syn_ack: syn_ack.at,
             ready: ready.map_or(syn_ack.at, |segment| segment.at),
             request,
             first: said(false).find(|segment| segment.at >= request)?.at,
-            last: said(false).next_back()?.at,
+            last,
         })
     }
 }

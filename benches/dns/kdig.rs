@@ -22,7 +22,7 @@ pub(crate) fn compare(options: &Options, load: Load) {
     let capture = Capture::open(INTERFACE);
     let load = load.name();
     figures::heading(
-        &format!("kdig, {load}: its time reported minus captured (from the query on), us"),
+        &format!("kdig, {load}: its time reported minus captured, us"),
         "runs",
     );
     for kind in KINDS {
@@ -35,7 +35,7 @@ pub(crate) fn compare(options: &Options, load: Load) {
             let flows = flow::flows(&capture.drain());
             let captured = flows.iter().find_map(|((name, _), segments)| match *name {
                 "udp" => flow::datagram_round_trip(segments),
-                _ => Connection::read(segments).map(|seen| seen.last - seen.request),
+                _ => Connection::read(segments).map(|seen| seen.last - seen.syn),
             });
             errors.add(reported(&told), captured.map(micros));
         }

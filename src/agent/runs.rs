@@ -301,3 +301,27 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Tick;
+
+    #[test]
+    fn repeats_are_those_of_the_server_whose_turn_it_is() {
+        let repeats = AtomicU32::new(0);
+        let told = |seen| {
+            let output = Output::Seen(Seen::Dns(seen));
+            let event = Event::Out {
+                at: Tick::default(),
+                output: &output,
+            };
+            count_repeats(&event, Some(&repeats));
+            repeats.load(Ordering::Relaxed)
+        };
+        assert_eq!(told(dns::Seen::Repeat(1)), 1);
+        assert_eq!(told(dns::Seen::Repeat(2)), 2);
+        assert_eq!(told(dns::Seen::Entry(Box::default())), 0);
+        assert_eq!(told(dns::Seen::Repeat(1)), 1);
+    }
+}

@@ -9,7 +9,7 @@
 //!   run, `socket` the system calls of both;
 //! - `demux` tells whose a packet is, `errors` rebuilds ICMP errors where raw sockets are not allowed;
 //! - `timing` and `outstanding` turn the kernel's time stamps into times of inputs;
-//! - `policy` holds the refused addresses and the caps, `resolver` asks for names, `tls` is the client on top
+//! - `policy` holds the refused addresses and the caps, `resolver` asks for names, `tls` and `secure` are the client on top
 //!   of a stream.
 
 mod demux;
@@ -23,6 +23,7 @@ mod own;
 pub mod policy;
 pub mod recording;
 pub mod resolver;
+mod secure;
 mod socket;
 mod stream;
 mod tap;

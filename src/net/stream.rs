@@ -5,19 +5,20 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read, Write},
+    io,
     net::SocketAddr,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use nix::{errno::Errno, libc};
-use rustls::ClientConnection;
 use socket2::{Socket, Type};
 use tokio::io::Interest;
 
 use super::{
     Arrived, Inner, Precision,
     policy::{self, Permit},
+    secure::{Broken, Secure},
     socket::{self, Handshake, Stamps, TCP, Watched},
     tap::Tap,
     timing::Timing,
@@ -30,8 +31,8 @@ use crate::{
     },
 };
 
-/// Read from the socket at a time for TLS: a few records' worth.
-const CHUNK: usize = 8_192;
+/// The longest that asking for a connection takes by itself.
+const CALL: Duration = Duration::from_micros(250);
 
 /// Given for one `Read` at most.
 const LARGEST_READ: usize = 256 * 1_024;
@@ -56,7 +57,7 @@ pub(super) struct Link {
     ended: Option<Option<i32>>,
     /// When nothing was left to read: later bytes arrived after that.
     empty_at: Tick,
-    /// Just before the first packet was asked for.
+    /// When the first packet left, as well as can be told.
     began: Now,
     _permit: Permit,
 }
@@ -94,13 +95,14 @@ impl Link {
         if let Err(error) = raw.set_tcp_nodelay(true) {
             tracing::debug!(%error, "small writes may be delayed");
         }
-        // Everything that takes time was done before: a round trip begins here.
-        let began = net.timing.now();
+        // Everything that takes time was done before.
+        let asked = net.timing.tick();
         match raw.connect(&spec.to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
             Err(error) => return Err(socket::failure(Call::Connect, &error)),
         }
+        let began = net.timing.back_at(began(&raw, asked, net.timing.tick()));
         Ok(Self {
             socket: socket::watch(raw, Interest::READABLE | Interest::WRITABLE)?,
             of,
@@ -113,13 +115,13 @@ impl Link {
             taken: 0,
             awaiting: false,
             ended: None,
-            empty_at: began.peek(),
+            empty_at: asked,
             began,
             _permit: permit,
         })
     }
 
-    /// Just before the first packet was asked for.
+    /// When the first packet left, as well as can be told.
     pub(super) const fn began(&self) -> &Now {
         &self.began
     }
@@ -242,7 +244,13 @@ impl Link {
             let Some(tls) = &mut self.tls else {
                 return Poll::Ready(Ok(()));
             };
-            match tls.poll_flush(&self.socket, context) {
+            let mut sent = self.empty_at;
+            let mut line = Line {
+                socket: &self.socket,
+                timing,
+                sent: &mut sent,
+            };
+            match tls.poll_flush(&mut line, context) {
                 Poll::Ready(result) => result.map_err(broken)?,
                 Poll::Pending => return Poll::Pending,
             }
@@ -255,7 +263,7 @@ impl Link {
                 Err(Broken::Io(error)) => return Poll::Ready(Err(broken(error))),
                 Err(Broken::Tls(error)) => {
                     // Our alert, if it can leave at once; the stream is given up either way.
-                    let _ = tls.poll_flush(&self.socket, context);
+                    let _ = tls.poll_flush(&mut line, context);
                     return Poll::Ready(Err(tls::failure(&error)));
                 }
             }
@@ -323,12 +331,17 @@ impl Link {
         if self.writes.is_empty() && self.outbound.is_empty() {
             return;
         }
-        // Before the call: nothing can have left earlier, and an answer cannot come before this.
-        let before = timing.now();
-        let done = match &mut self.tls {
-            Some(tls) => tls.poll_write(&self.socket, context, &mut self.outbound),
-            None => poll_write_plain(&self.socket, context, &mut self.outbound),
+        let mut sent = timing.tick();
+        let mut line = Line {
+            socket: &self.socket,
+            timing,
+            sent: &mut sent,
         };
+        let done = match &mut self.tls {
+            Some(tls) => tls.poll_write(&mut line, context, &mut self.outbound),
+            None => line.poll_write(context, &mut self.outbound),
+        };
+        let sent = timing.back_at(sent);
         self.taken = self.queued - self.outbound.len() as u64;
         match done {
             Poll::Ready(Err(error)) => {
@@ -348,9 +361,18 @@ impl Link {
                     self.writes.pop_front();
                     let on = self.of.0;
                     let input = Input::Written { on };
-                    into.push_back(Arrived::noticed(before.clone(), Some(self.of), input));
+                    into.push_back(Arrived::noticed(sent.clone(), Some(self.of), input));
                 }
+                self.acknowledge_at_once();
             }
+        }
+    }
+
+    /// Lets the next acknowledgements leave without delay. A server that holds back small writes until earlier ones
+    /// are acknowledged (a response behind session tickets, a body behind its header) would seem 40 ms slower.
+    fn acknowledge_at_once(&self) {
+        if let Err(error) = self.socket.get_ref().set_tcp_quickack(true) {
+            tracing::trace!(%error, "acknowledgements may be delayed");
         }
     }
 
@@ -446,202 +468,62 @@ impl Link {
 
 /// What an `Await` found, with the kernel's time of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
+pub(super) enum Awaited {
     Readable(Option<UnixTime>),
     Ended(Option<i32>, Option<UnixTime>),
 }
 
-enum Broken {
-    Io(io::Error),
-    Tls(rustls::Error),
-}
-
-/// TLS on a stream.
-#[derive(Debug)]
-struct Secure {
-    connection: ClientConnection,
-    /// Received and not yet taken by TLS.
-    received: VecDeque<u8>,
-    /// Decrypted bytes at hand.
-    plain: usize,
-    /// When the last bytes that TLS took arrived.
-    stamp: Option<UnixTime>,
-    /// The peer closed, orderly or not.
-    closed: bool,
-}
-
-impl Secure {
-    fn new(connection: ClientConnection) -> Self {
-        Self {
-            connection,
-            received: VecDeque::new(),
-            plain: 0,
-            stamp: None,
-            closed: false,
-        }
+/// When the first packet of a connection left that was asked for at `asked`; at `back` the call was over. The packet
+/// leaves at its end, or, where an answer came within the call, a round trip before it. A call that took long was
+/// interrupted, nobody knows where.
+fn began(socket: &Socket, asked: Tick, back: Tick) -> Tick {
+    if back.since(asked) > CALL {
+        return asked;
     }
+    let answered = socket::handshake(socket).round_trip;
+    (back - answered.unwrap_or_default()).max(asked)
+}
 
-    /// Sends what TLS has to send.
-    fn poll_flush(&mut self, socket: &Watched, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.connection.wants_write() {
-            let connection = &mut self.connection;
-            let sent = ready!(poll_writable(socket, context, |mut raw| {
-                connection.write_tls(&mut raw)
-            }));
-            if let Err(error) = sent {
-                return Poll::Ready(Err(error));
-            }
+/// A socket that is written to.
+pub(super) struct Line<'a> {
+    pub(super) socket: &'a Watched,
+    pub(super) timing: &'a Timing,
+    /// Just before the last write: nothing of it can have left earlier, and no answer can come before.
+    pub(super) sent: &'a mut Tick,
+}
+
+impl Line<'_> {
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        outbound: &mut VecDeque<u8>,
+    ) -> Poll<io::Result<()>> {
+        while !outbound.is_empty() {
+            let (front, _) = outbound.as_slices();
+            match ready!(self.poll_writable(context, |raw| raw.send(front))) {
+                Ok(sent) => outbound.drain(..sent),
+                Err(error) => return Poll::Ready(Err(error)),
+            };
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Gives `outbound` to TLS and sends it.
-    fn poll_write(
+    /// Tries `write` whenever the socket can be written.
+    pub(super) fn poll_writable(
         &mut self,
-        socket: &Watched,
         context: &mut Context<'_>,
-        outbound: &mut VecDeque<u8>,
-    ) -> Poll<io::Result<()>> {
+        mut write: impl FnMut(&Socket) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
-            if let Err(error) = ready!(self.poll_flush(socket, context)) {
-                return Poll::Ready(Err(error));
-            }
-            let (front, _) = outbound.as_slices();
-            if front.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            match self.connection.writer().write(front) {
-                Ok(taken) => outbound.drain(..taken),
+            let mut writable = match ready!(self.socket.poll_write_ready(context)) {
+                Ok(writable) => writable,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-        }
-    }
-
-    /// Receives once and lets TLS work on it; how many octets came, 0 at the end.
-    fn poll_take_in(
-        &mut self,
-        socket: &Watched,
-        context: &mut Context<'_>,
-        timing: &Timing,
-        empty_at: &mut Tick,
-    ) -> Poll<Result<usize, Broken>> {
-        let mut buffer = [0; CHUNK];
-        loop {
-            let Poll::Ready(Ok(mut readable)) = socket.poll_read_ready(context) else {
-                return Poll::Pending;
-            };
-            let asked = timing.tick();
-            match socket::receive(socket, &mut buffer) {
-                Ok(header) => {
-                    self.stamp = header.stamp;
-                    self.received.extend(&buffer[..header.length]);
-                    let result = self.work().map(|()| header.length).map_err(Broken::Tls);
-                    return Poll::Ready(result);
-                }
-                Err(Errno::EAGAIN) => {
-                    *empty_at = asked;
-                    readable.clear_ready();
-                }
-                Err(errno) => return Poll::Ready(Err(Broken::Io(errno.into()))),
+            *self.sent = self.timing.tick();
+            match writable.try_io(|socket| write(socket.get_ref())) {
+                Ok(result) => return Poll::Ready(result),
+                Err(_would_block) => {}
             }
-        }
-    }
-
-    /// Lets TLS work on what was received, up to one bufferful of decrypted bytes.
-    fn work(&mut self) -> Result<(), rustls::Error> {
-        while self.plain == 0 && !self.received.is_empty() {
-            // The only error is a full buffer, which cannot be while nothing is decrypted.
-            let taken = self.connection.read_tls(&mut self.received).unwrap_or(0);
-            let state = self.connection.process_new_packets()?;
-            self.plain = state.plaintext_bytes_to_read();
-            self.closed |= state.peer_has_closed();
-            if taken == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Decrypted bytes at hand.
-    fn read(&mut self, into: &mut [u8]) -> usize {
-        let mut length = 0;
-        while length < into.len() && self.plain > 0 {
-            match self.connection.reader().read(&mut into[length..]) {
-                Ok(0) | Err(_) => self.plain = 0,
-                Ok(read) => {
-                    length += read;
-                    self.plain = self.plain.saturating_sub(read);
-                }
-            }
-            // An error shows at the next `Await`.
-            if self.plain == 0 && self.work().is_err() {
-                self.closed = true;
-            }
-        }
-        length
-    }
-
-    fn poll_awaited(
-        &mut self,
-        socket: &Watched,
-        context: &mut Context<'_>,
-        timing: &Timing,
-        empty_at: &mut Tick,
-    ) -> Poll<Awaited> {
-        loop {
-            if self.plain > 0 {
-                return Poll::Ready(Awaited::Readable(self.stamp));
-            }
-            if self.closed {
-                return Poll::Ready(Awaited::Ended(None, self.stamp));
-            }
-            // Answers to what the peer asked of TLS itself; if they cannot leave, they leave later.
-            let _ = self.poll_flush(socket, context);
-            match ready!(self.poll_take_in(socket, context, timing, empty_at)) {
-                Ok(0) => return Poll::Ready(Awaited::Ended(None, None)),
-                Ok(_) => {}
-                Err(Broken::Io(error)) => {
-                    let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                    return Poll::Ready(Awaited::Ended(Some(errno), None));
-                }
-                Err(Broken::Tls(error)) => {
-                    tracing::debug!(%error, "TLS broke");
-                    return Poll::Ready(Awaited::Ended(Some(libc::EPROTO), self.stamp));
-                }
-            }
-        }
-    }
-}
-
-fn poll_write_plain(
-    socket: &Watched,
-    context: &mut Context<'_>,
-    outbound: &mut VecDeque<u8>,
-) -> Poll<io::Result<()>> {
-    while !outbound.is_empty() {
-        let (front, _) = outbound.as_slices();
-        match ready!(poll_writable(socket, context, |raw| raw.send(front))) {
-            Ok(sent) => outbound.drain(..sent),
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-    }
-    Poll::Ready(Ok(()))
-}
-
-/// Tries `write` whenever the socket can be written.
-fn poll_writable(
-    socket: &Watched,
-    context: &mut Context<'_>,
-    mut write: impl FnMut(&Socket) -> io::Result<usize>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        let mut writable = match ready!(socket.poll_write_ready(context)) {
-            Ok(writable) => writable,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        match writable.try_io(|socket| write(socket.get_ref())) {
-            Ok(result) => return Poll::Ready(result),
-            Err(_would_block) => {}
         }
     }
 }

@@ -228,6 +228,18 @@ fn certificate(text: String) -> Failure {
     Failure::Tls(TlsFailure::Certificate(text))
 }
 
+/// In words that fit into the 79 octets of a result.
 fn certificate_text(error: &CertificateError) -> String {
-    Error::InvalidCertificate(error.clone()).to_string()
+    let why = match error {
+        CertificateError::UnknownIssuer => "nobody whom this host trusts issued it".to_owned(),
+        CertificateError::Other(other) => match other.to_string().as_str() {
+            "CaUsedAsEndEntity" => "it is one for issuing others".to_owned(),
+            why => why.to_owned(),
+        },
+        CertificateError::NotValidForNameContext { expected, .. } => {
+            format!("it is not for {}", expected.to_str())
+        }
+        other => return Error::InvalidCertificate(other.clone()).to_string(),
+    };
+    format!("invalid peer certificate: {why}")
 }
