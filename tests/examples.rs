@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, reason = "a test says what is wrong by panicking")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use starling::{config::Config, controller};
 
@@ -95,4 +95,150 @@ fn the_units_start_what_there_is() {
             .try_get_matches_from(std::iter::once("starling").chain(words[1..].iter().copied()))
             .unwrap_or_else(|error| panic!("{unit}: {error}"));
     }
+}
+
+/// The environment variables that a subcommand takes.
+fn variables(command: &str) -> BTreeSet<String> {
+    let commands = starling::cli::command();
+    let command = commands.find_subcommand(command).unwrap();
+    let names = command.get_arguments().filter_map(clap::Arg::get_env);
+    names
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What `--print-config` prints with this environment.
+fn printed(command: &str, variable: &str, value: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_starling"))
+        .args([command, "--print-config"])
+        .env_clear()
+        .env(variable, value)
+        .output()
+        .unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{variable}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Each variable takes effect, and there is none but those.
+fn check_variables(command: &str, example: &str, cases: &[(&str, &str, &str)], others: &[&str]) {
+    let text = shipped(example);
+    let mut known: BTreeSet<String> = others.iter().map(|name| (*name).to_owned()).collect();
+    for (variable, value, setting) in cases {
+        let told = printed(command, variable, value);
+        assert!(
+            told.lines().any(|line| line == *setting),
+            "{variable}={value} does not make {setting}:\n{told}"
+        );
+        assert!(text.contains(variable), "{variable} is not in {example}");
+        known.insert((*variable).to_owned());
+    }
+    assert_eq!(variables(command), known);
+}
+
+#[test]
+fn each_environment_variable_of_the_probe_goes_before_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("starling.toml");
+    fs::write(&file, "[spool]\nmax_bytes = 4242\n").unwrap();
+    check_variables(
+        "run",
+        "packaging/starling.toml",
+        &[
+            (
+                "STARLING_CONFIG",
+                file.to_str().unwrap(),
+                "max_bytes = 4242",
+            ),
+            ("STARLING_DATA_DIR", "/x/data", "data_dir = \"/x/data\""),
+            ("STARLING_KEY_FILE", "/x/key", "key_file = \"/x/key\""),
+            (
+                "STARLING_REGISTRATION_SERVERS",
+                "a.example,b.example:8443",
+                "port = 8443",
+            ),
+            ("STARLING_DIALECT", "starla", "dialect = \"starla\""),
+            ("STARLING_UPLOAD_INTERVAL", "7m", "interval = \"420s\""),
+            (
+                "STARLING_ALLOW_ANY_ADDRESS",
+                "true",
+                "allow_any_address = true",
+            ),
+            ("STARLING_METRICS_LISTEN", "[::1]:9", "listen = \"[::1]:9\""),
+            ("STARLING_METRICS_LISTEN", "[::1]:9", "enabled = true"),
+            ("STARLING_TEE", "-", "to = \"stdout\""),
+            ("STARLING_TEE", "/x/copies", "file = \"/x/copies\""),
+            ("STARLING_LOG_LEVEL", "warn", "level = \"warn\""),
+            ("STARLING_LOG_FORMAT", "json", "format = \"json\""),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn each_environment_variable_of_the_controller_goes_before_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("controller.toml");
+    fs::write(&file, "[registration]\nreregister = 4242\n").unwrap();
+    check_variables(
+        "controller",
+        "packaging/starling-controller.toml",
+        &[
+            (
+                "STARLING_CONTROLLER_CONFIG",
+                file.to_str().unwrap(),
+                "reregister = 4242",
+            ),
+            ("STARLING_CONTROLLER_DATA_DIR", "/x", "data_dir = \"/x\""),
+            (
+                "STARLING_REGISTRATION_LISTEN",
+                "127.0.0.1:1",
+                "listen = \"127.0.0.1:1\"",
+            ),
+            (
+                "STARLING_CONTROLLER_LISTEN",
+                "127.0.0.1:2",
+                "listen = \"127.0.0.1:2\"",
+            ),
+            (
+                "STARLING_CONTROLLER_HOST",
+                "c.example",
+                "advertise_host = \"c.example\"",
+            ),
+            ("STARLING_APPROVE_ALL", "true", "approval = \"automatic\""),
+            (
+                "STARLING_CONTROLLER_ACCEPTED",
+                "/x/a",
+                "accepted = \"/x/a\"",
+            ),
+        ],
+        // Not in its file.
+        &["STARLING_LOG_LEVEL", "STARLING_LOG_FORMAT"],
+    );
+}
+
+#[test]
+fn a_controllers_misspelt_key_is_told_with_place_and_suggestion() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("controller.toml");
+    fs::write(&file, "[upload]\ninterval = 60\n[controller]\nlistn = 1\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_starling"))
+        .args(["controller", "--check", "--config"])
+        .arg(&file)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        words,
+        format!(
+            "starling: {}, line 4: unknown key 'listn' in [controller]; did you mean 'listen'?\n",
+            file.display()
+        )
+    );
 }

@@ -364,3 +364,72 @@ fn a_source_that_is_not_there_is_a_result_and_a_warning() {
         lab.stop().await;
     });
 }
+
+#[test]
+fn the_line_to_register_is_alone_on_its_line_until_the_key_is_known() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        // However little is logged.
+        let service = Service::builder(&lab).arg("--log-level=error").start();
+        lab.wait_for_results("1001", 1).await;
+        let data = service.data();
+        let shown = support::starling(&["key", "show", "--data-dir", env(&data)]);
+        let key = support::stdout(&shown);
+        let log = service.log();
+        assert_eq!(log.matches(&key).count(), 1, "{log}");
+        assert!(log.lines().any(|line| line == key.trim_end()), "{log}");
+        assert!(!log.contains('\x1b'), "{log}");
+
+        // Another life of the same probe.
+        let again = Service::builder(&lab);
+        let its = again.folder().join("data");
+        std::fs::create_dir(&its).unwrap();
+        for file in ["probe_key", "session.json"] {
+            std::fs::copy(data.join(file), its.join(file)).unwrap();
+        }
+        service.stop().expect_success();
+        let again = again.start();
+        let log = eventually(&again, "a session", || {
+            let log = again.log();
+            log.contains("session kept").then_some(log)
+        })
+        .await;
+        assert!(log.contains("the probe's key"), "{log}");
+        assert!(!log.contains(key.trim_end()), "{log}");
+        again.stop().expect_success();
+        lab.stop().await;
+    });
+}
+
+#[test]
+fn the_doctor_asks_the_agent_what_it_got() {
+    let service = Service::at(&nobody()).start();
+    service.wait_for_log("cannot connect to");
+    let data = service.data();
+    let check = || {
+        let output = support::starling(&["check", "--json", "--data-dir", env(&data)]);
+        let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        findings
+    };
+    let about = |findings: &[serde_json::Value], what: &str| -> Vec<String> {
+        let about = findings.iter().filter(|finding| finding["what"] == what);
+        about
+            .map(|finding| finding["words"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let findings = check();
+    let agent = about(&findings, "agent").concat();
+    assert!(agent.contains("live, not ready"), "{agent}");
+    let confinement = about(&findings, "confinement");
+    assert_eq!(confinement.len(), 4, "{confinement:?}");
+    assert!(about(&findings, "landlock").is_empty());
+    service.stop().expect_success();
+    let findings = check();
+    assert_eq!(
+        about(&findings, "agent"),
+        ["none runs with this data directory"]
+    );
+    assert_eq!(about(&findings, "landlock").len(), 1);
+    assert_eq!(about(&findings, "seccomp").len(), 1);
+    assert!(about(&findings, "confinement").is_empty());
+}

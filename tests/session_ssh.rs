@@ -67,6 +67,7 @@ impl Running {
             hostname: "lab".into(),
             reboot_count: 0,
             state_file: dir.join("session.json"),
+            sources: session::Sources::default(),
         };
         // The literals need no resolver; `localhost` stands for a name with an address that refuses.
         let resolve: Resolve = Arc::new(|_name, port| {

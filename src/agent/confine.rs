@@ -18,6 +18,7 @@ use nix::libc;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use crate::config::Config;
+pub use crate::observe::status::Layer;
 
 /// The newest file rights that we were written for; older kernels have fewer.
 const RIGHTS: ABI = ABI::V5;
@@ -78,15 +79,6 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_unshare,
     libc::SYS_userfaultfd,
 ];
-
-/// What a layer came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layer {
-    /// Whether it is in force as wanted.
-    pub holds: bool,
-    /// In words.
-    pub words: String,
-}
 
 impl Layer {
     fn holds(words: impl Into<String>) -> Self {

@@ -29,7 +29,7 @@ mod window;
 
 pub use confine::{Layer, confine};
 pub use names::resolve_through;
-pub use source::source_problems;
+pub use source::{session_sources, source_problems};
 pub use start::servers;
 pub use status::{Status, has_route};
 pub use storage::Stored;
@@ -107,8 +107,8 @@ pub struct Outside {
     pub reload: Option<mpsc::Receiver<Config>>,
     /// What was worth an alert lately, for the status document.
     pub troubles: Troubles,
-    /// How the process is confined, a line each, for the status document.
-    pub confinement: Vec<String>,
+    /// How the process is confined, for the status document.
+    pub confinement: Vec<Layer>,
     /// Where the status socket lies if not in the data directory: `$RUNTIME_DIRECTORY`.
     pub runtime_dir: Option<PathBuf>,
 }

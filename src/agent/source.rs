@@ -4,7 +4,7 @@ use std::net::{IpAddr, UdpSocket};
 
 use nix::net::if_::if_nametoindex;
 
-use crate::config::Source;
+use crate::{config::Source, session::Sources};
 
 /// Why packets cannot leave from the configured sources, a line each. Asks the kernel; sends nothing.
 #[must_use]
@@ -19,6 +19,18 @@ pub fn source_problems(source: &Source) -> Vec<String> {
             ))
         })
         .collect()
+}
+
+/// Where the session leaves from.
+#[must_use]
+pub fn session_sources(source: &Source) -> Sources {
+    if !source.session {
+        return Sources::default();
+    }
+    Sources {
+        ipv4: source.ipv4.clone(),
+        ipv6: source.ipv6.clone(),
+    }
 }
 
 fn problem(from: &str) -> Option<String> {

@@ -18,6 +18,7 @@ pub(super) fn hear(session: &mut Session, event: &SessionEvent, now: UnixTime) -
         session.last_command = Some(Trouble {
             time: now.secs(),
             words: command(change),
+            times: 1,
         });
         return false;
     }

@@ -20,6 +20,7 @@ use super::{
     names::resolve_through,
     pulse::pulse,
     scrape,
+    source::session_sources,
     storage::Storage,
     tables::{MAIN, MEASUREMENTS},
     vitals::Vitals,
@@ -31,7 +32,10 @@ use crate::{
     key::{HostKey, ProbeKey},
     measurement::{Rules, Version, dns::Counts},
     net::{self, Net},
-    observe::tee::{self, Tee},
+    observe::{
+        log::plainly,
+        tee::{self, Tee},
+    },
     report,
     schedule::{self, Limits, Schedule},
     session::{self, RegistrationServer, ServerList, interpreter::Interpreter},
@@ -39,6 +43,8 @@ use crate::{
     upload::Own,
 };
 
+/// The session's state in the data directory.
+const SESSION: &str = "session.json";
 /// Results that may wait for the storage task; runs that finish while it is full wait.
 const INBOX: usize = 256;
 /// Session events that may wait for the main loop; the controller's commands wait while it is full.
@@ -63,7 +69,7 @@ impl Agent {
         let made = !key_file.exists();
         let hostname = report::system::node_name();
         let key = ProbeKey::load_or_create(&key_file, &hostname)?;
-        introduce(&key, made, outside.watcher.as_ref());
+        introduce(&key, made, config, outside.watcher.as_ref());
 
         let version = Version {
             firmware: i64::from(config.measurement.firmware),
@@ -120,7 +126,8 @@ impl Agent {
                 sub_arch: report::system::sub_arch(),
                 hostname,
                 reboot_count: memory.count_start(),
-                state_file: config.data_dir.join("session.json"),
+                state_file: config.data_dir.join(SESSION),
+                sources: session_sources(&config.source),
             },
             clock,
             seed ^ 3,
@@ -227,17 +234,38 @@ fn tee(config: &Config) -> Option<Tee> {
         .ok()
 }
 
-/// The line to register, plainly and once, where the user will see it.
-fn introduce(key: &ProbeKey, made: bool, watcher: Option<&mpsc::Sender<Event>>) {
+/// The line to register, plainly, where the user will see it: at each start until a registration server knew the key.
+/// `starling status` and `starling key show` repeat it.
+fn introduce(key: &ProbeKey, made: bool, config: &Config, watcher: Option<&mpsc::Sender<Event>>) {
     let line = key.public_line();
+    let file = key.path().display();
     if made {
-        tracing::info!(key = %key.path().display(), "made the probe's key; register this line: {line}");
+        tracing::info!(key = %file, "made the probe's key");
     } else {
-        tracing::info!(key = %key.path().display(), fingerprint = %key.fingerprint(), "the probe's key");
+        tracing::info!(key = %file, fingerprint = %key.fingerprint(), "the probe's key");
     }
     if let Some(watcher) = watcher {
+        // Whoever watches tells it.
         let _ = watcher.try_send(Event::Key { line, made });
+    } else if made || !was_registered(config) {
+        let place = if config.registration.servers.is_empty() {
+            "at https://atlas.ripe.net/apply/swprobe/"
+        } else {
+            "with whoever runs its network"
+        };
+        plainly(&format!(
+            "Register this probe {place} by the next line, its public key; `starling key show` repeats it:"
+        ));
+        plainly(&line);
     }
+}
+
+/// Whether a registration server knew this probe in an earlier life.
+fn was_registered(config: &Config) -> bool {
+    fs::read(config.data_dir.join(SESSION))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<session::State>(&text).ok())
+        .is_some_and(|state| state.probe_id.is_some() || state.controller.is_some())
 }
 
 /// The configured registration servers with their keys, or the production servers.

@@ -18,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Status, Stored, vitals::Vitals};
+use super::{Layer, Status, Stored, vitals::Vitals};
 use crate::{
     net::Net,
     observe::{
@@ -44,7 +44,7 @@ pub(super) struct Window {
     pub(super) vitals: Arc<Vitals>,
     pub(super) troubles: Troubles,
     pub(super) net: Net,
-    pub(super) confinement: Vec<String>,
+    pub(super) confinement: Vec<Layer>,
 }
 
 /// Where the socket lies: `runtime` is `$RUNTIME_DIRECTORY`.

@@ -18,14 +18,18 @@ pub(super) fn main(args: &ControllerArgs) -> Outcome {
     config
         .check()
         .map_err(|error| Failure::new(Exit::Config, error))?;
+    if args.print_config {
+        return super::run::print_config(&config);
+    }
     if args.check {
         print::talk("the configuration can be used");
         return Ok(Exit::Done);
     }
-    args.log.start(LogLevel::Info, LogFormat::Text);
+    let bounded = args.log.start(LogLevel::Info, LogFormat::Text);
     let clock = Clock::start();
     runtime()?.block_on(async {
         let stop = interrupted().context("cannot listen for signals")?;
+        tokio::spawn(bounded.bound());
         let (events, mut log) = mpsc::channel(EVENTS);
         let (stopping, shutdown) = watch::channel(false);
         let running = controller::serve(config, clock, wide_seed(), events, shutdown)

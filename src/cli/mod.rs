@@ -169,6 +169,9 @@ struct RunArgs {
     /// Read the configuration, say whether it can be used, and stop.
     #[arg(long)]
     check: bool,
+    /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
+    #[arg(long)]
+    print_config: bool,
     /// Where keys, state and results are kept.
     #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -210,6 +213,9 @@ struct ControllerArgs {
     /// Read the configuration, say whether it can be used, and stop.
     #[arg(long)]
     check: bool,
+    /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
+    #[arg(long)]
+    print_config: bool,
     /// Where keys, the register of probes and accepted results are kept.
     #[arg(long, env = "STARLING_CONTROLLER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,

@@ -22,6 +22,9 @@ use crate::{
 pub(super) fn main(args: &RunArgs) -> Outcome {
     let config = configuration(args)?;
     agent::check(&config).map_err(|error| Failure::new(Exit::Config, error))?;
+    if args.print_config {
+        return print_config(&config);
+    }
     if args.check {
         print::talk("the configuration can be used");
         return Ok(Exit::Done);
@@ -32,6 +35,7 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
     let clock = Clock::start();
     runtime()?.block_on(async {
         let stop = interrupted().context("cannot listen for signals")?;
+        let bounding = tokio::spawn(log.clone().bound());
         let (configs, reload) = mpsc::channel(1);
         let rereading = tokio::spawn(reread(args.clone(), log.clone(), hangups()?, configs));
         let outside = agent::Outside {
@@ -46,13 +50,21 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
             .await
             .map_err(|error| Failure::new(Exit::OsError, error));
         rereading.abort();
+        bounding.abort();
         ended
     })?;
     Ok(Exit::Done)
 }
 
+/// What is in force, as a file would say it.
+pub(super) fn print_config(config: &impl serde::Serialize) -> Outcome {
+    let text = toml::to_string(config).map_err(|error| Failure::new(Exit::Software, error))?;
+    print::text(&text)?;
+    Ok(Exit::Done)
+}
+
 /// Gives up what the agent does not need, and says so; each layer in words.
-fn confine(args: &RunArgs, config: &Config) -> Vec<String> {
+fn confine(args: &RunArgs, config: &Config) -> Vec<agent::Layer> {
     // Editors put a new file in place of the old one: the directory is what can be read again.
     let readable: Vec<PathBuf> = args.config.iter().map(|file| folder(file)).collect();
     let key = config.key_file();
@@ -73,9 +85,9 @@ fn confine(args: &RunArgs, config: &Config) -> Vec<String> {
     for layer in layers.iter().filter(|layer| !layer.holds) {
         tracing::warn!("not confined as wanted: {}", layer.words);
     }
-    let words: Vec<String> = layers.into_iter().map(|layer| layer.words).collect();
+    let words: Vec<&str> = layers.iter().map(|layer| layer.words.as_str()).collect();
     tracing::info!("confined: {}", words.join("; "));
-    words
+    layers
 }
 
 /// The directory of a file.
@@ -111,7 +123,7 @@ async fn reread(
         });
         match read {
             Ok(config) => {
-                log.set_level(args.log.log_level.unwrap_or(config.log.level));
+                log.set_level(config.log.level);
                 // Gone only when the agent stops.
                 let _ = configs.send(config).await;
             }
@@ -158,6 +170,12 @@ fn configuration(args: &RunArgs) -> Result<Config, Failure> {
             config.tee.to = TeeTo::File;
             config.tee.file = Some(to.clone());
         }
+    }
+    if let Some(level) = args.log.log_level {
+        config.log.level = level;
+    }
+    if let Some(format) = args.log.log_format {
+        config.log.format = format;
     }
     // Either may lift the policy; neither may be undone by the other's silence.
     config.measurement.allow_any_address |=

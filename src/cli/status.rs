@@ -10,7 +10,7 @@ use std::{
 use super::{Exit, Failure, Health, Outcome, StatusArgs, print};
 use crate::{
     agent,
-    observe::status::{Queue, Report, SessionState, Tee},
+    observe::status::{Queue, Report, SessionState, Tee, Trouble},
 };
 
 /// Where the unit's agent has its socket.
@@ -27,11 +27,10 @@ pub(super) fn main(args: &StatusArgs) -> Outcome {
         return check(health, &args.data_dir);
     }
     loop {
-        let text = ask(&args.data_dir)?;
         let text = if args.json {
-            text
+            ask(&args.data_dir).map_err(Unasked::failure)?
         } else {
-            tell(&read_report(&text)?)
+            tell(&report(&args.data_dir).map_err(Unasked::failure)?)
         };
         let Some(pause) = args.watch else {
             print::text(&text)?;
@@ -50,15 +49,55 @@ pub(super) fn main(args: &StatusArgs) -> Outcome {
     }
 }
 
+/// How the agent that keeps this data directory stands.
+///
+/// # Errors
+/// None runs, or it cannot be asked.
+pub(super) fn report(data_dir: &Path) -> Result<Report, Unasked> {
+    let text = ask(data_dir)?;
+    serde_json::from_str(&text).map_err(Unasked::Unread)
+}
+
+/// Why an agent does not tell how it stands.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unasked {
+    /// There is none.
+    #[error(
+        "no agent runs with the data directory {}: start one with `starling run`, or name its directory with --data-dir",
+        .0.display()
+    )]
+    Nobody(PathBuf),
+    /// There is one, and it does not answer.
+    #[error("the agent at {} does not answer within {} s: it hangs, restart it", .0.display(), PATIENCE.as_secs())]
+    Hangs(PathBuf),
+    /// We may not ask.
+    #[error("cannot ask the agent at {}: {}; run this as root or as the agent's user", .0.display(), .1)]
+    Refused(PathBuf, io::Error),
+    /// The answer is none.
+    #[error("the agent's answer cannot be read ({0}): is it of another version?")]
+    Unread(serde_json::Error),
+}
+
+impl Unasked {
+    fn failure(self) -> Failure {
+        let exit = match &self {
+            Self::Nobody(_) | Self::Hangs(_) => Exit::Unavailable,
+            Self::Refused(..) => Exit::NoPermission,
+            Self::Unread(_) => Exit::Software,
+        };
+        Failure::new(exit, self)
+    }
+}
+
 /// A health check: one line, and an exit code that says yes or no. That nobody answers is a no too.
 fn check(wanted: Health, data_dir: &Path) -> Outcome {
-    let report = match ask(data_dir) {
-        Ok(text) => read_report(&text)?,
-        Err(failure) if failure.exit == Exit::Unavailable => {
-            print::line(&format!("not live: {:#}", failure.error))?;
+    let report = match report(data_dir) {
+        Ok(report) => report,
+        Err(why @ (Unasked::Nobody(_) | Unasked::Hangs(_))) => {
+            print::line(&format!("not live: {why}"))?;
             return Ok(Exit::NoAnswer);
         }
-        Err(failure) => return Err(failure),
+        Err(why) => return Err(why.failure()),
     };
     print::line(&report.health.words())?;
     let healthy = match wanted {
@@ -68,64 +107,27 @@ fn check(wanted: Health, data_dir: &Path) -> Outcome {
     Ok(if healthy { Exit::Done } else { Exit::NoAnswer })
 }
 
-fn read_report(text: &str) -> Result<Report, Failure> {
-    serde_json::from_str(text).map_err(|error| {
-        Failure::new(
-            Exit::Software,
-            anyhow::anyhow!(
-                "the agent's answer cannot be read ({error}): is it of another version?"
-            ),
-        )
-    })
-}
-
 /// The document of the agent that keeps this data directory.
-fn ask(data_dir: &Path) -> Result<String, Failure> {
+fn ask(data_dir: &Path) -> Result<String, Unasked> {
     let mut places: Vec<PathBuf> = Vec::new();
     if data_dir == Path::new(DATA) {
         places.push(agent::place(Some(Path::new(RUNTIME)), data_dir));
     }
     places.push(agent::place(None, data_dir));
-    let mut why = None;
-    for place in &places {
-        match read(place) {
+    let mut why = Unasked::Nobody(data_dir.to_owned());
+    for place in places {
+        match read(&place) {
             Ok(text) => return Ok(text),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::WouldBlock
-                ) =>
-            {
-                why = Some((place, error));
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                why = Unasked::Refused(place, error);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                why = Unasked::Hangs(place);
             }
             Err(_) => {}
         }
     }
-    Err(match why {
-        Some((place, error)) if error.kind() == io::ErrorKind::WouldBlock => Failure::new(
-            Exit::Unavailable,
-            anyhow::anyhow!(
-                "the agent at {} does not answer within {} s: it hangs, restart it",
-                place.display(),
-                PATIENCE.as_secs()
-            ),
-        ),
-        Some((place, error)) => Failure::new(
-            Exit::NoPermission,
-            anyhow::anyhow!(
-                "cannot ask the agent at {}: {error}; run this as root or as the agent's user",
-                place.display()
-            ),
-        ),
-        None => Failure::new(
-            Exit::Unavailable,
-            anyhow::anyhow!(
-                "no agent runs with the data directory {}: start one with `starling run`, or name its directory with \
-                 --data-dir",
-                data_dir.display()
-            ),
-        ),
-    })
+    Err(why)
 }
 
 fn read(place: &Path) -> io::Result<String> {
@@ -222,13 +224,19 @@ fn tell(report: &Report) -> String {
         say("", problem.clone());
     }
     say("privileges", privileges(report));
-    for line in &report.host.confinement {
-        say("confinement", line.clone());
+    for layer in &report.host.confinement {
+        let lacks = if layer.holds { "" } else { "not as wanted: " };
+        say("confinement", format!("{lacks}{}", layer.words));
     }
     for trouble in &report.troubles {
         say(
             "trouble",
-            format!("{} ago: {}", span(ago(report, trouble.time)), trouble.words),
+            format!(
+                "{} ago: {}{}",
+                span(ago(report, trouble.time)),
+                trouble.words,
+                times(trouble)
+            ),
         );
     }
     lines.concat()
@@ -270,6 +278,14 @@ fn queue(report: &Report, queue: &Queue) -> String {
         text += &format!(", the disk refuses: {why}");
     }
     text
+}
+
+fn times(trouble: &Trouble) -> String {
+    if trouble.times > 1 {
+        format!(" ({} times)", trouble.times)
+    } else {
+        String::new()
+    }
 }
 
 fn copies(tee: &Tee) -> String {
@@ -337,7 +353,7 @@ fn span(secs: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::status::{Host, Jobs, Session, Trouble};
+    use crate::observe::status::{Host, Jobs, Session};
 
     #[test]
     fn times_are_said_in_two_units() {
@@ -383,6 +399,7 @@ mod tests {
             troubles: vec![Trouble {
                 time: 999,
                 words: "something".to_owned(),
+                times: 12,
             }],
             clock: crate::observe::status::WallClock {
                 confirmed: None,
@@ -404,7 +421,7 @@ mod tests {
              clock        never confirmed by a controller\n\
              network      IPv4 only\n\
              privileges   no raw sockets: no ping and traceroute; give it CAP_NET_RAW\n\
-             trouble      1 s ago: something\n"
+             trouble      1 s ago: something (12 times)\n"
         );
     }
 }

@@ -19,14 +19,14 @@ use std::{
 };
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, DeserializeOwned},
 };
 
 use crate::dialect::Dialect;
 
 /// Everything that `starling run` can be told.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The form of options, result lines and a few session answers.
@@ -125,7 +125,7 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
 }
 
 /// Whom to register with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Registration {
     /// The registration servers; none means the built-in production servers.
@@ -135,7 +135,7 @@ pub struct Registration {
 }
 
 /// One registration server.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Host name or address.
@@ -192,7 +192,7 @@ impl FromStr for Server {
 pub struct BadServer(pub String);
 
 /// How measurements are run.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Measurement {
     /// Measure private and loopback addresses too. For networks of one's own only.
@@ -222,13 +222,13 @@ impl Default for Measurement {
 }
 
 /// How results are kept until a controller has them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spool {
     /// Bytes of results kept at most; the oldest go first.
     pub max_bytes: u64,
     /// The longest time for which a power cut may cost finished results.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "write_duration")]
     pub sync_interval: Duration,
 }
 
@@ -242,11 +242,11 @@ impl Default for Spool {
 }
 
 /// How results leave.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upload {
     /// Time between uploads until the controller names its own slots.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration", serialize_with = "write_duration")]
     pub interval: Duration,
     /// Report interface counters (9002) with every upload.
     pub interface_counters: bool,
@@ -262,7 +262,7 @@ impl Default for Upload {
 }
 
 /// Local copies of results.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tee {
     /// Where they go.
@@ -287,7 +287,7 @@ impl Default for Tee {
 }
 
 /// Where copies of results go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TeeTo {
     /// None are made.
@@ -300,7 +300,7 @@ pub enum TeeTo {
 }
 
 /// What the process gives up at its start, where the kernel can do it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Confine {
     /// Files outside the data directory cannot be written, and few can be read.
@@ -319,7 +319,7 @@ impl Default for Confine {
 }
 
 /// Metrics and health for Prometheus and others, over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
     /// Whether anything is served.
@@ -341,7 +341,7 @@ impl Default for Metrics {
 }
 
 /// What is said while running.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// How much.
@@ -351,7 +351,7 @@ pub struct Log {
 }
 
 /// How much is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Only why we stop.
@@ -382,7 +382,7 @@ impl LogLevel {
 }
 
 /// The form of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Lines for people.
@@ -461,6 +461,15 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     }
 }
 
+/// Writes a duration so that it is read as the same one.
+fn write_duration<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    if duration.subsec_nanos() == 0 {
+        to.collect_str(&format_args!("{}s", duration.as_secs()))
+    } else {
+        to.collect_str(&format_args!("{}ms", duration.as_millis()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,6 +499,20 @@ mod tests {
             let error = format!("[measurement]\n{key} = 0").parse::<Config>();
             let words = error.unwrap_err().to_string();
             assert!(words.contains("nothing would run"), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_is_read_as_the_same() {
+        for text in [
+            "",
+            "[upload]\ninterval = \"250ms\"\n[spool]\nsync_interval = 90\n[source]\nipv4 = \"eth0\"\nsession = false\n\
+             [tee]\nto = \"stdout\"\n[log]\nlevel = \"warn\"\nformat = \"json\"\n[metrics]\nlisten = \"[::1]:1\"\n\
+             [[registration.servers]]\nhost = \"x\"\n",
+        ] {
+            let config: Config = text.parse().unwrap();
+            let printed = toml::to_string(&config).unwrap();
+            assert_eq!(printed.parse::<Config>().unwrap(), config, "{printed}");
         }
     }
 

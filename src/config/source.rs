@@ -5,13 +5,13 @@ use std::{
     str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The longest name of an interface.
 const MOST_NAME: usize = 15;
 
 /// Where packets leave from, if that is not left to the host's routing.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Source {
     /// For IPv4: an address of this host, or an interface.

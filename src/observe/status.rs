@@ -268,8 +268,18 @@ pub struct Host {
     pub raw_sockets: bool,
     /// Datagram ICMP: ping works without raw sockets.
     pub datagram_icmp: bool,
-    /// How the process is confined, a line each.
-    pub confinement: Vec<String>,
+    /// How the process is confined.
+    pub confinement: Vec<Layer>,
+}
+
+/// One layer of a process's confinement.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Layer {
+    /// Whether it is in force as wanted.
+    pub holds: bool,
+    /// In words.
+    pub words: String,
 }
 
 /// Something that happened.
@@ -280,6 +290,8 @@ pub struct Trouble {
     pub time: i64,
     /// What, in words.
     pub words: String,
+    /// How often since it came up, numbers in the words aside.
+    pub times: u32,
 }
 
 #[cfg(test)]

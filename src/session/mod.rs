@@ -28,6 +28,6 @@ pub use event::{Exchange, Identity, Marker, SessionEvent};
 pub use failure::Failure;
 pub use servers::{RegistrationServer, ServerList};
 pub use session::{Input, Output, Session, Settings};
-pub use ssh::{Config, Resolve, Tunnel, TunnelEnd, TunnelError, run, tunnel};
+pub use ssh::{Config, Resolve, Sources, Tunnel, TunnelEnd, TunnelError, run, tunnel};
 pub use state::State;
 pub use supervisor::{Complaint, Step, Upload};

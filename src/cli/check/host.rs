@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use caps::{CapSet, Capability};
 use nix::{
     sys::{
         socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt},
@@ -20,8 +21,9 @@ use nix::{
 
 use super::Finding;
 use crate::{
+    agent,
     clock::{Clock, UnixTime},
-    config::Config,
+    config::{Config, Source},
     key::{KeyError, ProbeKey},
     net::Capabilities,
 };
@@ -36,9 +38,29 @@ pub(super) fn findings(config: &Config) -> Vec<Finding> {
         key(&config.key_file()),
         clock(&config.data_dir),
         stamps(),
-        seccomp(),
-        landlock(),
     ]
+    .into_iter()
+    .chain(sources(&config.source))
+    .collect()
+}
+
+/// Whether packets can leave from where the configuration wants them to.
+fn sources(source: &Source) -> Vec<Finding> {
+    const WHAT: &str = "source";
+    let problems = agent::source_problems(source);
+    if problems.is_empty() {
+        return [("IPv4", source.of(false)), ("IPv6", source.of(true))]
+            .into_iter()
+            .filter_map(|(family, from)| {
+                Some(Finding::ok(WHAT, format!("{family} from {}", from?)))
+            })
+            .collect();
+    }
+    let remedy = "give this host the address or interface, or change [source] in the configuration";
+    problems
+        .into_iter()
+        .map(|problem| Finding::problem(WHAT, problem, remedy))
+        .collect()
 }
 
 fn data_dir(path: &Path) -> Finding {
@@ -202,42 +224,13 @@ fn stamped() -> io::Result<bool> {
     Ok(told.any(|told| matches!(told, ControlMessageOwned::ScmTimestampns(_))))
 }
 
-fn seccomp() -> Finding {
-    match fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail") {
-        Ok(actions) if actions.contains("errno") => {
-            Finding::ok("seccomp", "the kernel can filter system calls")
-        }
-        _ => Finding::warning(
-            "seccomp",
-            "the kernel cannot filter system calls, or does not tell",
-            "nothing breaks; another kernel would confine the probe better",
-        ),
-    }
-}
-
-fn landlock() -> Finding {
-    match fs::read_to_string("/sys/kernel/security/lsm") {
-        Ok(modules)
-            if modules
-                .split([',', '\n'])
-                .any(|module| module == "landlock") =>
-        {
-            Finding::ok("landlock", "the kernel can confine file access")
-        }
-        Ok(_) => Finding::warning(
-            "landlock",
-            "the kernel does not confine file access",
-            "nothing breaks; add landlock to the kernel's `lsm=` parameter",
-        ),
-        Err(_) => Finding::warning(
-            "landlock",
-            "the kernel does not tell whether it can confine file access",
-            "nothing breaks; securityfs tells where it is mounted",
-        ),
-    }
-}
-
+/// What this user may do.
 pub(super) fn privileges(may: Capabilities) -> Vec<Finding> {
+    [capabilities()].into_iter().chain(sockets(may)).collect()
+}
+
+/// Raw sockets, and those that make do without.
+pub(super) fn sockets(may: Capabilities) -> [Finding; 2] {
     let raw = if may.raw {
         Finding::ok("raw sockets", "can be opened: everything can be measured")
     } else {
@@ -247,7 +240,25 @@ pub(super) fn privileges(may: Capabilities) -> Vec<Finding> {
             "run the probe with CAP_NET_RAW, as the systemd unit does (setcap cap_net_raw+ep on the binary)",
         )
     };
-    vec![raw, ping_group(may)]
+    [raw, ping_group(may)]
+}
+
+fn capabilities() -> Finding {
+    const WHAT: &str = "capabilities";
+    match caps::read(None, CapSet::Effective) {
+        Ok(held) if held.is_empty() => Finding::ok(WHAT, "none in this process"),
+        Ok(held) if held.contains(&Capability::CAP_NET_RAW) && held.len() == 1 => {
+            Finding::ok(WHAT, "CAP_NET_RAW only: as it should be")
+        }
+        Ok(held) => Finding::ok(
+            WHAT,
+            format!(
+                "{} in this process; the probe keeps CAP_NET_RAW only",
+                held.len()
+            ),
+        ),
+        Err(error) => Finding::warning(WHAT, format!("cannot be read: {error}"), "mount /proc"),
+    }
 }
 
 fn ping_group(may: Capabilities) -> Finding {

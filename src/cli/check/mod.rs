@@ -1,10 +1,14 @@
 //! `starling check`: the doctor, before and after installation. Each finding names its remedy.
 //!
+//! Where an agent runs it is asked what it got; else it is said what this user and this kernel would give it.
+//!
 //! Nothing leaves the host without `--network`; with it, names are looked up and registration servers are greeted: their
 //! host keys are verified, nobody logs in and nothing is registered.
 
 mod host;
+mod kernel;
 mod reach;
+mod running;
 
 use serde::Serialize;
 
@@ -87,10 +91,19 @@ pub(super) fn main(args: &CheckArgs) -> Outcome {
         Err(error) => Finding::error("configuration", error),
     });
     findings.extend(host::findings(&config));
+    let running = super::status::report(&config.data_dir);
+    findings.push(running::finding(&running));
     let clock = Clock::start();
     runtime()?.block_on(async {
         let net = Net::open(net::Config::new(seed()), clock);
-        findings.extend(host::privileges(net.capabilities()));
+        match &running {
+            // What it got counts, not what this process could get.
+            Ok(report) => findings.extend(running::privileges(report)),
+            Err(_) => {
+                findings.extend(host::privileges(net.capabilities()));
+                findings.extend(kernel::findings());
+            }
+        }
         findings.extend(reach::findings(&config, &net, args.network).await);
     });
     finish(args, &findings)

@@ -8,7 +8,7 @@ use std::{
 use super::Finding;
 use crate::{
     agent,
-    config::Config,
+    config::{Config, Source},
     measurement::machine::Family,
     net::Net,
     session::{RegistrationServer, ssh},
@@ -27,7 +27,7 @@ pub(super) async fn findings(config: &Config, net: &Net, network: bool) -> Vec<F
         ));
     }
     for server in servers {
-        findings.extend(registration(&server, net, network).await);
+        findings.extend(registration(&server, net, network, &config.source).await);
     }
     findings
 }
@@ -84,7 +84,12 @@ fn resolver() -> Finding {
     }
 }
 
-async fn registration(server: &RegistrationServer, net: &Net, network: bool) -> Vec<Finding> {
+async fn registration(
+    server: &RegistrationServer,
+    net: &Net,
+    network: bool,
+    source: &Source,
+) -> Vec<Finding> {
     const WHAT: &str = "registration";
     let place = format!("{} port {}", server.host, server.port);
     if server.host_key.is_none() {
@@ -114,12 +119,14 @@ async fn registration(server: &RegistrationServer, net: &Net, network: bool) -> 
             ),
         });
     }
-    findings.push(
-        match ssh::greet(server, &agent::resolve_through(net.clone())).await {
-            Ok(()) => Finding::ok(WHAT, format!("{place} answers with its known host key")),
-            // Its own words name the remedy.
-            Err(failure) => Finding::error(WHAT, format!("{place}: {failure}")),
-        },
+    let (resolve, sources) = (
+        agent::resolve_through(net.clone()),
+        agent::session_sources(source),
     );
+    findings.push(match ssh::greet(server, &resolve, sources).await {
+        Ok(()) => Finding::ok(WHAT, format!("{place} answers with its known host key")),
+        // Its own words name the remedy.
+        Err(failure) => Finding::error(WHAT, format!("{place}: {failure}")),
+    });
     findings
 }

@@ -58,6 +58,31 @@ pub struct Config {
     pub reboot_count: u32,
     /// Where the state is kept across restarts.
     pub state_file: PathBuf,
+    /// Where connections leave from.
+    pub sources: Sources,
+}
+
+/// Where the session leaves from: for each family an address of this host or an interface, if the choice is not the
+/// host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// For IPv4.
+    pub ipv4: Option<String>,
+    /// For IPv6.
+    pub ipv6: Option<String>,
+}
+
+impl Sources {
+    /// For a connection to this address; loopback has no other way.
+    fn of(&self, to: SocketAddr) -> Option<String> {
+        if to.ip().is_loopback() {
+            None
+        } else if to.is_ipv6() {
+            self.ipv6.clone()
+        } else {
+            self.ipv4.clone()
+        }
+    }
 }
 
 /// How much may happen on a connection before it is looked at; a full queue makes the connection wait.
@@ -102,14 +127,18 @@ pub async fn run(
 ///
 /// # Errors
 /// It cannot be reached, shows another key, or has none that is known.
-pub async fn greet(server: &RegistrationServer, resolve: &Resolve) -> Result<(), Failure> {
+pub async fn greet(
+    server: &RegistrationServer,
+    resolve: &Resolve,
+    sources: Sources,
+) -> Result<(), Failure> {
     let target = Target {
         host: server.host.clone(),
         port: server.port,
         host_key: server.host_key.clone().ok_or(Failure::NoServer)?,
         remote_port: None,
     };
-    let way = Way::new(Arc::clone(resolve), Clock::start());
+    let way = Way::new(Arc::clone(resolve), sources, Clock::start());
     connect::greet(&target, &way).await
 }
 
@@ -171,7 +200,7 @@ impl Driver {
             session: Session::new(settings, state, seed),
             clock,
             key,
-            way: Arc::new(Way::new(resolve, clock)),
+            way: Arc::new(Way::new(resolve, config.sources, clock)),
             hostname: config.hostname,
             state_file: config.state_file,
             commands: Connections::new(interpreter, clock),

@@ -2,17 +2,18 @@
 //! (RFC 8305), beginning with the family that worked last.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::{Resolve, connect::Target};
+use super::{Resolve, Sources, connect::Target};
 use crate::{
     clock::{Clock, Tick},
     measurement::machine::ResolveError,
@@ -31,14 +32,16 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// How servers are reached: names by this resolver, and the family that last worked first.
 pub(super) struct Way {
     resolve: Resolve,
+    sources: Sources,
     clock: Clock,
     preference: Mutex<Preference>,
 }
 
 impl Way {
-    pub(super) fn new(resolve: Resolve, clock: Clock) -> Self {
+    pub(super) fn new(resolve: Resolve, sources: Sources, clock: Clock) -> Self {
         Self {
             resolve,
+            sources,
             clock,
             preference: Mutex::default(),
         }
@@ -51,7 +54,7 @@ impl Way {
     ) -> Result<(TcpStream, SocketAddr), Failure> {
         let found = addresses(target, &self.resolve).await?;
         let first = self.preference().first(self.clock.tick());
-        first_to_answer(alternating(found, first)).await
+        first_to_answer(alternating(found, first), &self.sources).await
     }
 
     /// The server behind this address let us in.
@@ -126,14 +129,18 @@ fn alternating(found: Vec<SocketAddr>, v6_first: bool) -> Vec<SocketAddr> {
 }
 
 /// The first TCP connection that stands; a further address is tried when one fails or is slow.
-async fn first_to_answer(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Failure> {
+async fn first_to_answer(
+    addresses: Vec<SocketAddr>,
+    sources: &Sources,
+) -> Result<(TcpStream, SocketAddr), Failure> {
     let mut waiting = addresses.into_iter();
     let mut racing = JoinSet::new();
     let mut failed = Vec::new();
     loop {
         if let Some(to) = waiting.next() {
+            let from = sources.of(to);
             racing.spawn(async move {
-                let result = match timeout(CONNECT_LIMIT, TcpStream::connect(to)).await {
+                let result = match timeout(CONNECT_LIMIT, dial(to, from)).await {
                     Ok(result) => result.map_err(|cause| cause.to_string()),
                     Err(_) => Err(format!("no answer in {} s", CONNECT_LIMIT.as_secs())),
                 };
@@ -153,9 +160,51 @@ async fn first_to_answer(addresses: Vec<SocketAddr>) -> Result<(TcpStream, Socke
     }
 }
 
+/// Connects, from an address of this host or through an interface if one is named.
+async fn dial(to: SocketAddr, from: Option<String>) -> io::Result<TcpStream> {
+    let Some(from) = from else {
+        return TcpStream::connect(to).await;
+    };
+    let socket = if to.is_ipv6() {
+        TcpSocket::new_v6()
+    } else {
+        TcpSocket::new_v4()
+    }?;
+    match from.parse::<IpAddr>() {
+        Ok(address) => socket.bind(SocketAddr::new(address, 0)),
+        Err(_) => socket.bind_device(Some(from.as_bytes())),
+    }
+    .map_err(|error| io::Error::new(error.kind(), format!("from {from}: {error}")))?;
+    socket.connect(to).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_leaves_from_its_source_or_says_why_it_cannot() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let sources = Sources {
+            ipv4: Some("192.0.2.5".to_owned()),
+            ipv6: Some("nosuch0".to_owned()),
+        };
+        // Nothing is sent: the source cannot be bound to.
+        for (to, words) in [
+            ("198.51.100.1:443", "from 192.0.2.5: "),
+            ("[2001:db8::1]:443", "from nosuch0: "),
+        ] {
+            let failure = runtime
+                .block_on(first_to_answer(vec![parse(to)], &sources))
+                .unwrap_err();
+            assert!(failure.to_string().contains(words), "{failure}");
+        }
+        assert_eq!(sources.of(parse("127.0.0.1:443")), None);
+        assert_eq!(Sources::default().of(parse("192.0.2.1:443")), None);
+    }
 
     fn parse(text: &str) -> SocketAddr {
         text.parse().unwrap()
@@ -209,7 +258,7 @@ mod tests {
             let addresses = addresses.clone();
             Box::pin(async move { Ok(addresses) })
         });
-        Way::new(resolve, Clock::start())
+        Way::new(resolve, Sources::default(), Clock::start())
     }
 
     fn target() -> Target {

@@ -111,7 +111,7 @@ fn way(resolved: Vec<SocketAddr>) -> Arc<Way> {
         let resolved = resolved.clone();
         Box::pin(async move { Ok(resolved) })
     });
-    Arc::new(Way::new(resolve, Clock::start()))
+    Arc::new(Way::new(resolve, super::Sources::default(), Clock::start()))
 }
 
 fn target(host: &str, port: u16, host_key: HostKey) -> Target {
