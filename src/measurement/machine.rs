@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Body, Carry, Seen};
+use super::{Body, Carry, Seen, zones::Zones};
 use crate::clock::{Now, Tick};
 
 /// One run of one measurement.
@@ -228,6 +228,18 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Tells the results which interfaces the link-local addresses are of that they print.
+    pub fn name_zones(&mut self, zones: &Zones) {
+        for body in &mut self.bodies {
+            match body {
+                Body::Ping(body) => body.zones.clone_from(zones),
+                Body::Traceroute(body) => body.zones.clone_from(zones),
+                Body::Ntp(body) => body.zones.clone_from(zones),
+                _ => {}
+            }
+        }
+    }
+
     /// Takes out of the results what no raw socket saw and the driver filled in.
     pub fn leave_out_guesses(&mut self) {
         for body in &mut self.bodies {

@@ -19,6 +19,7 @@ pub mod ports;
 pub mod tls;
 pub mod traceroute;
 pub mod transcript;
+pub mod zones;
 
 pub use figures::Figures;
 pub use machine::{Input, Machine, Outcome, Output};

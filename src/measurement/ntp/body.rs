@@ -8,6 +8,7 @@ use crate::{
         Head,
         format::{self, Line, When},
         machine::Family,
+        zones::Zones,
     },
     wire::ntp::{Ntp, Timestamp},
 };
@@ -31,6 +32,8 @@ pub struct Body {
     pub server: Option<Ntp>,
     /// `result`.
     pub outcome: Outcome,
+    /// The interfaces of link-local addresses, known once the run is over.
+    pub zones: Zones,
 }
 
 /// What a run came to.
@@ -89,7 +92,7 @@ impl Body {
         }
         for (name, address) in [("dst_addr", self.destination), ("src_addr", self.source)] {
             if let Some(address) = address {
-                line.push(format_args!("\"{name}\":\"{}\"", format::address(address)));
+                line.push(format_args!("\"{name}\":\"{}\"", self.zones.print(address)));
             }
         }
         line.push("\"proto\":\"UDP\"");

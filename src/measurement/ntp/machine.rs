@@ -17,6 +17,7 @@ use crate::{
         machine::{
             Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, SocketKind,
         },
+        zones::{Zones, zone},
     },
     wire::ntp::{self, Timestamp},
 };
@@ -144,7 +145,8 @@ impl Ntp {
         self.stage = Stage::Opening;
         self.deadline = Some(now.peek() + OPENING);
         let mut socket = Socket::new(SocketKind::Udp { port: PORT }, target);
-        socket.bind.clone_from(&self.options.interface);
+        let zone = || zone(&self.options.target).map(str::to_owned);
+        socket.bind = self.options.interface.clone().or_else(zone);
         vec![Output::Open { on: SOCKET, socket }]
     }
 
@@ -323,6 +325,7 @@ impl Ntp {
             family: self.target.map_or(self.options.family, Family::of),
             server: self.server,
             outcome,
+            zones: Zones::default(),
         };
         vec![Output::Done(Outcome {
             bodies: vec![AnyBody::Ntp(body)],

@@ -651,6 +651,7 @@ fn the_line_of_the_protocol_reference() {
             rtt: 0.024_534,
             offset: 0.011_981,
         })]),
+        zones: Default::default(),
     };
     let golden = include_str!("../../../tests/golden/starla/ntp.result");
     assert_eq!(body.line(&head(Some("99998")), Dialect::Starla), golden);

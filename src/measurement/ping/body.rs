@@ -8,6 +8,7 @@ use crate::{
         Head,
         format::{Line, When, address, list, quoted},
         machine::Family,
+        zones::Zones,
     },
 };
 
@@ -34,6 +35,8 @@ pub struct Body {
     pub size: u32,
     /// `result`: what became of each request, and the duplicates, in the order of their coming.
     pub items: Vec<Item>,
+    /// The interfaces of link-local addresses, known once the run is over.
+    pub zones: Zones,
 }
 
 /// The address that requests left from.
@@ -105,13 +108,16 @@ impl Body {
             r#""af":4"#
         });
         if let Some(destination) = self.destination {
-            line.push(format_args!(r#""dst_addr":"{}""#, address(destination)));
+            line.push(format_args!(
+                r#""dst_addr":"{}""#,
+                self.zones.print(destination)
+            ));
         }
         match self.source {
             Source::Unknown => {}
             Source::NoSocket => line.push(r#""src_addr":"""#),
             Source::Address(source) => {
-                line.push(format_args!(r#""src_addr":"{}""#, address(source)));
+                line.push(format_args!(r#""src_addr":"{}""#, self.zones.print(source)));
             }
         }
         line.push(r#""proto":"ICMP""#);

@@ -25,6 +25,7 @@ use crate::{
         machine::{
             Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, SocketKind,
         },
+        zones::{Zones, zone},
     },
 };
 
@@ -159,7 +160,8 @@ impl Ping {
             until: now.peek() + OPEN_TIMEOUT,
         };
         let mut socket = Socket::new(SocketKind::Echo, address);
-        socket.bind.clone_from(&self.options.bind);
+        let zone = || zone(&self.options.target).map(str::to_owned);
+        socket.bind = self.options.bind.clone().or_else(zone);
         vec![Output::Open { on: SOCKET, socket }]
     }
 
@@ -393,6 +395,7 @@ impl Ping {
             ttl: summary.ttl,
             size,
             items: summary.items,
+            zones: Zones::default(),
         };
         Output::Done(Outcome {
             bodies: vec![AnyBody::Ping(body)],

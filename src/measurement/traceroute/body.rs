@@ -9,6 +9,7 @@ use crate::{
         Head,
         format::{self, Line, When},
         machine::Family,
+        zones::Zones,
     },
     wire::{icmp::Extensions, tcp::flag},
 };
@@ -36,6 +37,8 @@ pub struct Body {
     pub paris: Option<u32>,
     /// `result`.
     pub outcome: Outcome,
+    /// The interfaces of link-local addresses, known once the run is over.
+    pub zones: Zones,
 }
 
 /// `src_addr`.
@@ -214,14 +217,14 @@ impl Body {
         let mut line = Line::new(head, self.when);
         line.push_target(&self.target, self.ttr);
         if let Some(destination) = self.destination {
-            let address = format::address(destination);
+            let address = self.zones.print(destination);
             line.push(format_args!("\"dst_addr\":\"{address}\""));
         }
         match self.source {
             Source::NotTold => {}
             Source::None => line.push("\"src_addr\":\"\""),
             Source::Address(source) => {
-                let address = format::address(source);
+                let address = self.zones.print(source);
                 line.push(format_args!("\"src_addr\":\"{address}\""));
             }
         }
@@ -264,7 +267,7 @@ impl Body {
                     }
                     Dialect::Starla => self.destination == Some(answer.from),
                 };
-                answer.item(rtt_first)
+                answer.item(&self.zones, rtt_first)
             }
         }
     }
@@ -272,7 +275,7 @@ impl Body {
 
 impl Answer {
     /// The item. `rtt_first` puts `rtt` before `size`.
-    fn item(&self, rtt_first: bool) -> String {
+    fn item(&self, zones: &Zones, rtt_first: bool) -> String {
         let mut members = Vec::new();
         if let Some(late) = self.late {
             members.push(format!("\"late\":{late}"));
@@ -280,7 +283,7 @@ impl Answer {
         if self.duplicate {
             members.push("\"dup\":true".to_owned());
         }
-        members.push(format!("\"from\":\"{}\"", format::address(self.from)));
+        members.push(format!("\"from\":\"{}\"", zones.print(self.from)));
         members.extend(self.ttl.map(|ttl| format!("\"ttl\":{ttl}")));
         let mut rtt = self.rtt.map(|rtt| format!("\"rtt\":{rtt:.3}"));
         if rtt_first {

@@ -23,6 +23,7 @@ use crate::{
         machine::{
             Call, Datagram, Failure, Family, Fragment, Handle, ResolveError, Socket, SocketKind,
         },
+        zones::{Zones, zone},
     },
     wire::options,
 };
@@ -140,7 +141,8 @@ impl Traceroute {
             super::Protocol::Tcp => SocketKind::TcpProbe,
         };
         let mut socket = Socket::new(kind, target);
-        socket.bind.clone_from(&self.options.interface);
+        let zone = || zone(&self.options.target).map(str::to_owned);
+        socket.bind = self.options.interface.clone().or_else(zone);
         socket.tos = low_half(self.options.tos).to_be_bytes()[1];
         socket.fragment = if self.options.dont_fragment {
             Fragment::Never
@@ -318,6 +320,7 @@ impl Traceroute {
             size: self.options.size,
             paris: self.paris,
             outcome,
+            zones: Zones::default(),
         };
         let carry = Carry {
             paris: if probed { self.paris } else { self.carried },

@@ -232,6 +232,7 @@ fn the_protocol_reference() {
         items: [10.5, 11.2, 10.8]
             .map(|rtt_ms| Item::Reply(Reply::in_time(rtt_ms)))
             .to_vec(),
+        zones: Default::default(),
     };
     let (common, _) = parse("-A 1001 x").unwrap();
     assert_eq!(

@@ -414,6 +414,7 @@ fn the_line_of_the_protocol_reference() {
             hop(2, vec![Item::Lost, Item::Lost, Item::Lost]),
             hop(13, vec![target]),
         ]),
+        zones: Default::default(),
     };
     assert_eq!(
         body.line(&head(Some("5001"), None), Dialect::Starla),
