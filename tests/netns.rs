@@ -57,6 +57,10 @@ const CASES: &[Case] = &[
     ),
     ("binding_is_honoured_or_fails", binding_is_honoured_or_fails),
     (
+        "a_new_route_counts_from_the_next_run_on",
+        a_new_route_counts_from_the_next_run_on,
+    ),
+    (
         "a_spent_hop_limit_is_told_by_the_router",
         a_spent_hop_limit_is_told_by_the_router,
     ),
@@ -345,6 +349,29 @@ fn binding_is_honoured_or_fails() {
         });
         assert_eq!(refused, !works, "{bind}");
     }
+}
+
+fn a_new_route_counts_from_the_next_run_on() {
+    let net = net();
+    let source = || {
+        let socket = Socket::new(SocketKind::Echo, ip(FAR[0]));
+        let told = exchange(&net, socket, 1, 1, echo_request);
+        told.iter().find_map(|told| match told.input {
+            Input::Opened { local, .. } => Some(local.ip()),
+            _ => None,
+        })
+    };
+    assert_eq!([source(), source()], [Some(ip(NEAR[0])); 2]);
+    netns::run("ip address add 192.0.2.9/24 dev near0");
+    netns::run("ip route add 198.51.100.0/24 via 192.0.2.254 src 192.0.2.9");
+    assert_eq!([source(), source()], [Some(ip("192.0.2.9")); 2]);
+    // The route goes with the address.
+    netns::run("ip address del 192.0.2.9/24 dev near0");
+    assert_eq!(source(), Some(ip(NEAR[0])));
+    netns::run("ip route add unreachable 198.51.100.0/24");
+    assert_eq!(source(), None);
+    netns::run("ip route del unreachable 198.51.100.0/24");
+    assert_eq!(source(), Some(ip(NEAR[0])));
 }
 
 fn probe_kinds() -> [SocketKind; 3] {

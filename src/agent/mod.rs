@@ -209,7 +209,7 @@ impl Agent {
             let due = self.schedule.deadline();
             tokio::select! {
                 () = &mut stop => return,
-                () = at(self.clock, due) => self.decide(schedule::Input::Deadline),
+                () = due_at(&self.net, due) => self.decide(schedule::Input::Deadline),
                 Some(finished) = self.runs.join_next() => self.finished(finished),
                 event = self.session_events.recv() => match event {
                     Some(event) => self.heard(event).await,
@@ -414,6 +414,14 @@ impl Agent {
 /// The next configuration; none where nobody sends any.
 async fn next(reload: &mut Option<mpsc::Receiver<Config>>) -> Option<Config> {
     reload.as_mut()?.recv().await
+}
+
+/// Completes when the schedule has something to do, which runs wait for as well.
+async fn due_at(net: &Net, tick: Option<Tick>) {
+    match tick {
+        Some(tick) => net.sleep_until(tick).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Completes at this tick; never without one.

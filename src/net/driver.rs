@@ -5,10 +5,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs::{self, File},
     io::{self, Read as _},
+    net::SocketAddr,
     path::Path,
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use nix::{errno::Errno, libc};
@@ -17,13 +17,17 @@ use super::{
     Arrived, Event, Net, Tally,
     endpoint::{Endpoint, Opener},
     inbox::Inbox,
-    resolver, socket,
+    resolver,
+    socket::{self, Bind, bind_target},
     stream::Link,
 };
 use crate::{
     clock::Tick,
-    measurement::machine::{
-        Call, Failure, Family, Handle, Input, Machine, Outcome, Output, Packet, Socket, Stream,
+    measurement::{
+        machine::{
+            Call, Failure, Family, Handle, Input, Machine, Outcome, Output, Packet, Socket, Stream,
+        },
+        zones::Zones,
     },
 };
 
@@ -41,9 +45,7 @@ pub(super) async fn run(
     let mut stop = pin!(stop);
     let mut stopped = false;
     let mut run = Run::new(net);
-    // One timer for the whole run, set anew only when the deadline is another.
-    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
-    let mut set_for = None;
+    let mut bell = net.0.alarm.bell();
     run.answer(None, Input::Start);
     let mut in_a_row = 0;
     loop {
@@ -70,12 +72,6 @@ pub(super) async fn run(
                 break arrived;
             }
             in_a_row = 0;
-            if deadline != set_for
-                && let Some(tick) = deadline
-            {
-                timer.as_mut().reset(net.clock().instant(tick).into());
-                set_for = deadline;
-            }
             tokio::select! {
                 biased;
                 () = &mut stop, if !stopped => {
@@ -83,9 +79,10 @@ pub(super) async fn run(
                     break Arrived::noticed(net.now(), None, Input::Stop);
                 }
                 () = std::future::poll_fn(|context| run.poll(context)) => {}
-                () = timer.as_mut(), if deadline.is_some() => set_for = None,
+                () = std::future::poll_fn(|context| bell.poll(deadline, context)) => {}
             }
         };
+        run.note_zone(&input);
         watch(&Event::In {
             at: &now,
             precision,
@@ -101,6 +98,7 @@ pub(super) async fn run(
                     if run.guesses {
                         outcome.leave_out_guesses();
                     }
+                    outcome.name_zones(&run.zones);
                     return outcome;
                 }
                 effect => run.perform(effect),
@@ -127,6 +125,8 @@ struct Run<'a> {
     swept: bool,
     /// Packets were put together from what the kernel told of them, for lack of a raw socket.
     guesses: bool,
+    /// The interfaces of link-local addresses.
+    zones: Zones,
 }
 
 impl<'a> Run<'a> {
@@ -141,6 +141,7 @@ impl<'a> Run<'a> {
             serial: 0,
             swept: false,
             guesses: false,
+            zones: Zones::default(),
         }
     }
 
@@ -174,15 +175,14 @@ impl<'a> Run<'a> {
                 }
                 return Some(arrived);
             }
-            if deadline.is_none_or(|deadline| self.net.0.timing.tick() < deadline) {
-                return None;
-            }
+            let passed = deadline.filter(|deadline| self.net.0.timing.tick() >= *deadline)?;
             if self.swept {
                 return Some(self.deadline());
             }
             self.swept = true;
+            let seen = passed <= self.net.0.alarm.rung();
             for (_, endpoint) in self.endpoints.values_mut() {
-                endpoint.drain_all(&self.net.0.timing, &mut self.ready);
+                endpoint.sweep(&self.net.0.timing, seen, &mut self.ready);
             }
         }
     }
@@ -212,6 +212,18 @@ impl<'a> Run<'a> {
         let endpoint = self.endpoints.get(&on).map(|(serial, _)| *serial);
         let link = self.links.get(&on).map(|(serial, _)| *serial);
         endpoint == Some(serial) || link == Some(serial)
+    }
+
+    /// Which interface a link-local address is of stands in the packet that came from it.
+    fn note_zone(&mut self, input: &Input) {
+        if let Input::Datagram { datagram, .. } = input
+            && let SocketAddr::V6(from) = datagram.from
+            && from.scope_id() != 0
+            && self.zones.lacks(datagram.from.ip())
+            && let Ok(name) = nix::net::if_::if_indextoname(from.scope_id())
+        {
+            self.zones.note(datagram.from.ip(), &name.to_string_lossy());
+        }
     }
 
     /// Ready when an input has come.
@@ -314,8 +326,18 @@ impl<'a> Run<'a> {
             inbox: &self.inbox,
         };
         spec.bind = spec.bind.or_else(|| self.net.0.config.source(spec.to));
+        let device = match spec.bind.as_deref().map(|bind| bind_target(bind, true)) {
+            Some(Bind::Device(device)) => Some(device.to_owned()),
+            _ => None,
+        };
+        let target = spec.to;
         match Endpoint::open(&opener, spec) {
             Ok(endpoint) => {
+                for address in [target, endpoint.local().ip()] {
+                    if let Some(device) = &device {
+                        self.zones.note(address, device);
+                    }
+                }
                 let (local, ident) = (endpoint.local(), endpoint.ident());
                 self.guesses |= endpoint.guesses();
                 self.endpoints.insert(on, (self.serial, endpoint));

@@ -9,6 +9,7 @@ use std::{
 
 use nix::errno::Errno;
 use socket2::Type;
+use tokio::io::Interest;
 
 use super::{
     Arrived, Inner,
@@ -125,12 +126,17 @@ impl Endpoint {
         }
     }
 
-    /// Takes in what has arrived anywhere for this run.
-    pub(super) fn drain_all(&mut self, timing: &Timing, into: &mut VecDeque<Arrived>) {
+    /// Takes in what has arrived anywhere for this run. `seen`: the runtime has asked for news since whatever is
+    /// wanted arrived.
+    pub(super) fn sweep(&mut self, timing: &Timing, seen: bool, into: &mut VecDeque<Arrived>) {
         if let Some(shared) = &self.shared {
-            shared.drain();
+            shared.sweep(seen);
         }
-        self.drain_own(timing, into);
+        if seen && !self.own.as_ref().is_some_and(Own::is_ready) {
+            self.stamps(timing, into);
+        } else {
+            self.drain_own(timing, into);
+        }
     }
 
     /// Takes in the transmit times that the run's own socket has.
@@ -158,7 +164,7 @@ impl Opener<'_> {
             }
             Err(failure) => return Err(failure),
         };
-        let source = socket::route(spec.to, spec.bind.as_deref())?;
+        let source = self.source(spec)?;
         let member = self.member((!probe).then_some(spec.to));
         Ok(Parts {
             local: SocketAddr::new(source, 0),
@@ -168,10 +174,17 @@ impl Opener<'_> {
         })
     }
 
+    /// The address that packets leave from; fails where no route leads to the target.
+    fn source(&self, spec: &Socket) -> Result<std::net::IpAddr, Failure> {
+        let now = self.net.timing.tick();
+        let bound_to = spec.bind.as_deref();
+        self.net.routes.source(spec.to, bound_to, now)
+    }
+
     /// Datagram ICMP, for lack of a raw socket; the identifier is the kernel's choice.
     fn ping(&self, spec: &Socket, probe: bool) -> Result<Parts, Failure> {
         let v6 = spec.to.is_ipv6();
-        let source = socket::route(spec.to, spec.bind.as_deref())?;
+        let source = self.source(spec)?;
         let raw = socket::open(spec.to, Type::DGRAM, if v6 { ICMPV6 } else { ICMP })?;
         socket::bind_device(&raw, v6, spec.bind.as_deref())?;
         raw.bind(&SocketAddr::new(source, 0).into())
@@ -209,7 +222,7 @@ impl Opener<'_> {
 
     fn udp_probe(&self, spec: &Socket) -> Result<Parts, Failure> {
         let v6 = spec.to.is_ipv6();
-        let source = socket::route(spec.to, spec.bind.as_deref())?;
+        let source = self.source(spec)?;
         let bound = || {
             let raw = socket::open(spec.to, Type::DGRAM, UDP)?;
             socket::bind_device(&raw, v6, spec.bind.as_deref())?;
@@ -248,7 +261,7 @@ impl Opener<'_> {
 
     fn tcp_probe(&self, spec: &Socket) -> Result<Parts, Failure> {
         let v6 = spec.to.is_ipv6();
-        let source = socket::route(spec.to, spec.bind.as_deref())?;
+        let source = self.source(spec)?;
         // Bound and never listening: the port is ours, and the kernel's TCP answers with a reset.
         let bound = || {
             let reserved = socket::open(spec.to, Type::STREAM, TCP)?;
@@ -316,7 +329,12 @@ impl Opener<'_> {
     ) -> Result<Own, Failure> {
         socket::ask(&raw, spec.to.is_ipv6(), Stamps::Both);
         let opened = self.net.timing.tick();
-        let watched = socket::watch(raw, socket::WITH_ERROR_QUEUE)?;
+        // An error that is kept for a connected socket is to be taken at once, lest the next send fail for it.
+        let watched = if role == Role::SendOnly {
+            socket::watch(raw, Interest::READABLE)?
+        } else {
+            socket::watch_errors(raw)?
+        };
         let of = (self.on, self.serial);
         Ok(Own::new(watched, role, of, spec.to, local, opened))
     }

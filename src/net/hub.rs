@@ -15,7 +15,7 @@ use std::{
 
 use nix::errno::Errno;
 use socket2::Type;
-use tokio::task::JoinHandle;
+use tokio::{io::Interest, task::JoinHandle};
 
 use super::{
     Arrived,
@@ -131,7 +131,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             v6,
             block,
-            socket: socket::watch(raw, socket::WITH_ERROR_QUEUE)?,
+            socket: socket::watch(raw, Interest::READABLE)?,
             state: Mutex::new(State {
                 runs: HashMap::new(),
                 sent: Outstanding::new(),
@@ -247,13 +247,20 @@ impl Registration {
         let to = SocketAddr::new(to, 0);
         socket::send(&shared.socket, shared.v6, bytes, Some(to), hop_limit)?;
         state.sent.push(before, (self.mark, tag));
+        // Most drivers stamp within the call. What they stamp later is read when a packet comes, or at a deadline.
+        shared.stamp(&mut state);
         Ok(())
     }
 
-    /// Takes in what has arrived and not been noticed yet.
-    pub(super) fn drain(&self) {
+    /// Takes in what has arrived and not been noticed yet. `seen`: the runtime has asked for news since whatever is
+    /// wanted arrived.
+    pub(super) fn sweep(&self, seen: bool) {
+        let shared = &self.hub.shared;
+        if seen && !socket::is_ready(&shared.socket) {
+            return shared.stamps(&mut lock(&shared.state));
+        }
         for _ in 0..BATCHES {
-            if self.hub.shared.drain() {
+            if shared.drain() {
                 return;
             }
         }
@@ -372,7 +379,7 @@ impl Shared {
         let input = Input::Datagram {
             on: member.on,
             datagram: Datagram {
-                from: SocketAddr::new(from.ip(), 0),
+                from: socket::with_port(from, 0),
                 to: header.to,
                 hop_limit: header.hop_limit,
                 tos: header.tos,
@@ -389,27 +396,28 @@ impl Shared {
         state.arrived.push((mark, arrived));
     }
 
+    /// Reads transmit times as long as any is missing and there are any.
     fn stamps(&self, state: &mut State) {
-        while !state.sent.is_empty() {
-            match socket::receive_error(&self.socket, &mut state.buffer) {
-                Ok(Queued::Stamp { id, at }) => {
-                    let Some((before, (mark, tag))) = state.sent.take(id) else {
-                        continue;
-                    };
-                    let Some(member) = state.runs.get(&mark) else {
-                        continue;
-                    };
-                    if let Some(arrived) =
+        while !state.sent.is_empty() && self.stamp(state) {}
+    }
+
+    /// Reads one transmit time; whether there was anything.
+    fn stamp(&self, state: &mut State) -> bool {
+        match socket::receive_error(&self.socket, &mut state.buffer) {
+            Ok(Queued::Stamp { id, at }) => {
+                if let Some((before, (mark, tag))) = state.sent.take(id)
+                    && let Some(member) = state.runs.get(&mark)
+                    && let Some(arrived) =
                         Arrived::stamped(&self.timing, at, before, (member.on, member.serial), tag)
-                    {
-                        member.give(arrived);
-                    }
+                {
+                    member.give(arrived);
                 }
-                Ok(_) => {}
-                Err(_) => {
-                    state.sent.drained();
-                    return;
-                }
+                true
+            }
+            Ok(_) => true,
+            Err(_) => {
+                state.sent.drained();
+                false
             }
         }
     }

@@ -31,8 +31,11 @@ impl Inbox {
         Slot(Arc::clone(&self.0))
     }
 
+    /// Who asks is awake, and is not woken until it has waited again.
     pub(super) fn pop(&self) -> Option<Arrived> {
-        lock(&self.0).waiting.pop_front()
+        let mut state = lock(&self.0);
+        state.waker = None;
+        state.waiting.pop_front()
     }
 
     /// Ready when something waits.
@@ -111,6 +114,17 @@ mod tests {
         assert!(inbox.pop().is_none() && inbox.poll(&context).is_pending());
         slot.give(arrived());
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn whoever_asks_is_awake_already() {
+        let (inbox, count) = (Inbox::default(), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        assert!(inbox.poll(&Context::from_waker(&waker)).is_pending());
+        assert!(inbox.pop().is_none());
+        inbox.slot().give(arrived());
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert!(inbox.pop().is_some());
     }
 
     #[test]

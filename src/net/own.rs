@@ -41,6 +41,7 @@ pub(super) enum Role {
 }
 
 impl Role {
+    /// Whether ICMP errors come by the error queue.
     const fn has_errors(self) -> bool {
         matches!(self, Self::UdpErrors | Self::PingProbe)
     }
@@ -132,6 +133,11 @@ impl Own {
         }
     }
 
+    /// Whether the runtime knows of something that was not taken in yet.
+    pub(super) fn is_ready(&self) -> bool {
+        socket::is_ready(&self.socket)
+    }
+
     /// Takes in what has arrived: transmit times before packets, since a reply cannot arrive before its
     /// request was stamped.
     pub(super) fn drain(&mut self, timing: &Timing, into: &mut VecDeque<Arrived>) -> Drained {
@@ -193,7 +199,7 @@ impl Own {
         };
         let (now, precision) = timing.stamped(header.stamp, self.empty_at);
         let datagram = Datagram {
-            from: SocketAddr::new(from.ip(), port),
+            from: socket::with_port(from, port),
             to: header.to,
             hop_limit: header.hop_limit,
             tos: header.tos,

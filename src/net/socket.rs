@@ -161,11 +161,6 @@ pub(super) fn ask(socket: &Socket, v6: bool, stamps: Stamps) {
         "time stamps",
         socket::setsockopt(socket, sockopt::Timestamping, &flags),
     );
-    // Lets the runtime see the error queue as something to read.
-    note(
-        "error queue readiness",
-        socket::setsockopt(socket, option::SelectErrorQueue, &true),
-    );
     if v6 {
         note(
             "hop limit",
@@ -235,17 +230,32 @@ pub(super) fn handshake(socket: &Socket) -> Handshake {
     }
 }
 
-/// Hands a socket to the runtime.
-#[expect(
-    deprecated,
-    reason = "the successor is an unsafe function; a `Socket` owns its descriptor, which is what it asks for"
-)]
+/// Hands a socket to the runtime. Transmit times and errors wake nobody.
 pub(super) fn watch(socket: Socket, interest: Interest) -> Result<Watched, Failure> {
-    AsyncFd::with_interest(socket, interest).map_err(|error| failure(Call::Socket, &error))
+    watched(socket, interest).map_err(|error| failure(Call::Socket, &error))
 }
 
-/// What to watch a socket with an error queue for.
-pub(super) const WITH_ERROR_QUEUE: Interest = Interest::READABLE.add(Interest::PRIORITY);
+/// Hands a socket to the runtime whose error queue is something to read as well.
+pub(super) fn watch_errors(socket: Socket) -> Result<Watched, Failure> {
+    if let Err(errno) = socket::setsockopt(&socket, option::SelectErrorQueue, &true) {
+        tracing::debug!(what = "error queue readiness", %errno, "the kernel does not tell");
+    }
+    watch(socket, Interest::READABLE | Interest::PRIORITY)
+}
+
+/// Hands a descriptor to the runtime.
+#[expect(
+    deprecated,
+    reason = "the successor is an unsafe function; `of` owns its descriptor, which is what it asks for"
+)]
+pub(super) fn watched<T: AsRawFd>(of: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(of, interest)
+}
+
+/// Whether the runtime knows of something that was not taken in yet. Asks the kernel nothing.
+pub(super) fn is_ready(socket: &Watched) -> bool {
+    socket.try_io(Interest::READABLE, |_| Ok(())).is_ok()
+}
 
 /// Binds per `-I`: to the address if it is one of the family, to the device of that name otherwise
 /// (`packet-measurements` section 1.6). Returns whether an address was bound.
@@ -578,6 +588,14 @@ fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     storage
         .as_sockaddr_in6()
         .map(|v6| SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into())
+}
+
+/// The address with another port; of what comes with an IPv6 address only the scope stays.
+pub(super) fn with_port(address: SocketAddr, port: u16) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) => SocketAddrV4::new(*v4.ip(), port).into(),
+        SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), port, 0, v6.scope_id()).into(),
+    }
 }
 
 /// A failed system call as a machine is told.

@@ -14,16 +14,17 @@ const CHAIN: usize = 16;
 
 /// A question that was asked.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub struct Question {
     id: u16,
     rtype: RecordType,
     name: Name,
-    pub(super) wire: Vec<u8>,
+    /// The message to send.
+    pub wire: Vec<u8>,
 }
 
 /// What a datagram from the server means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub enum Meaning {
     /// Not an answer to this question: go on waiting.
     Foreign,
     /// The addresses, in the order received; never none.
@@ -41,7 +42,8 @@ pub(super) enum Meaning {
 impl Question {
     /// Asks for records of `name`; each letter's case comes from `chance`. `None` if there can be no such
     /// name.
-    pub(super) fn new(
+    #[must_use]
+    pub fn new(
         name: &str,
         rtype: RecordType,
         id: u16,
@@ -80,7 +82,8 @@ impl Question {
     }
 
     /// Reads a datagram from the server that was asked.
-    pub(super) fn read(&self, datagram: &[u8]) -> Meaning {
+    #[must_use]
+    pub fn read(&self, datagram: &[u8]) -> Meaning {
         let is_ours = datagram.get(..2) == Some(&self.id.to_be_bytes())
             && datagram.get(2).is_some_and(|flags| flags & 0x80 != 0);
         if !is_ours {

@@ -5,7 +5,7 @@
 //! turn.
 
 mod files;
-mod message;
+pub mod message;
 
 use std::{
     collections::HashMap,
