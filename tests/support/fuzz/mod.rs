@@ -3,6 +3,7 @@
 //! The targets below `fuzz/` call these functions with bytes that libFuzzer invents; `tests/corpus.rs` calls them with
 //! those that are worth keeping, `fuzz/corpus/<target>/`. A function that returns is content; a broken promise panics.
 
+mod agent;
 pub(crate) mod bytes;
 pub(crate) mod machine;
 mod peer;
@@ -25,6 +26,8 @@ pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("tcp", wire::tcp),
     ("ntp", wire::ntp),
     ("dns", wire::dns),
+    ("x509", wire::x509),
+    ("resolver", wire::resolver),
     ("http2", wire::http2),
     ("http", stream::http),
     ("tls", stream::tls),
@@ -45,6 +48,9 @@ pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("segment", storage::segment),
     ("spool", storage::spool),
     ("machine", machine::machine),
+    ("session", agent::session),
+    ("schedule", agent::schedule),
+    ("uploader", agent::uploader),
 ];
 
 /// The function of a target.

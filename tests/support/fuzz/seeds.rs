@@ -28,6 +28,8 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         ),
         "ntp" => packets(&["ntp-reply"]),
         "dns" => hex(DNS),
+        "x509" => vec![include_bytes!("../../tls/certificate.der").to_vec()],
+        "resolver" => hex(RESOLVER),
         "http2" => hex(HTTP2),
         "http" => texts(HTTP),
         "tls" => hex(TLS),
@@ -48,6 +50,9 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "segment" => texts(SEGMENTS),
         "spool" => hex(SPOOLS),
         "machine" => machines(),
+        "session" => sessions(),
+        "schedule" => hex(SCHEDULES),
+        "uploader" => uploaders(),
         _ => Vec::new(),
     }
 }
@@ -466,3 +471,55 @@ const SPOOLS: &[&str] = &[
     "72 01 61 62 63 00 05  b4 02 61 62 63 03 010203",
     "10 09 61 0b 524553554c5420 610a 6262  12 09 62 00",
 ];
+
+/// Form, name, flags, numbers of records, records.
+const RESOLVER: &[&str] = &[
+    "00 09 612e6578616d706c65  8180 0001  c00c 0001 0001 0000003c 0004 c0000201",
+    "01 09 612e6578616d706c65  8180 0001  c00c 001c 0001 0000003c 0010 20010db8000000000000000000000001",
+    "02 03 612e62              8180 0001  c00c 000c 0001 0000003c 0009 016107657861 00",
+    "00 01 61                  8183 0000",
+    "00 01 61  8180 0002  c00c 0005 0001 0000003c 0003 016200  016200 0001 0001 0000003c 0004 c0000201",
+    "08 01 61                  1234 8180 0000 0000 0000 0000",
+];
+
+/// Registered, a session opened and kept.
+fn sessions() -> Vec<Vec<u8>> {
+    let mut seeds = hex(&[
+        "03 00 00000007 07 03 00 01 07 07 07 07 03 01 61 02 07 07 05 00000001 07 04 0e10 07",
+        "00 00 00000001 07 07 07",
+    ]);
+    let mut whole = vec![3, 0, 0, 0, 0, 7, 7];
+    for text in [REGISTRATION[0], RESPONSES[0]] {
+        let text = text.as_bytes();
+        whole.push(1);
+        whole.push(u8::try_from(text.len().min(255)).expect("at most 255"));
+        whole.extend(&text[..text.len().min(255)]);
+        whole.extend([7, 0, 7]);
+    }
+    seeds.push(whole);
+    seeds
+}
+
+/// Seed, then what happens: tables, one-offs, runs that end, time that passes.
+const SCHEDULES: &[&str] = &[
+    "00000001  00 00 02  00 00 003c 00000000 00  01 00 00f0 00000007 00  07 07 02 00 07 07 02 00 07",
+    "00000002  01 00 04 0000 00000000 00  01 00 04 0000 00000001 00  01 01 06 0000 00000000 ffff 00  07 02 00 07",
+    "00000003  00 01 01  00 08 0001 00000000 0014 01  07 07 04 0e10 07 04 f1f0 07 05 ffff 07",
+];
+
+/// Seed, a session, a tunnel, results, posts and what comes of them.
+fn uploaders() -> Vec<Vec<u8>> {
+    let mut seeds = hex(&[
+        "00000001 00 01 01 01 03 00 000003e8 01 07 07 04 00 06 00c8 07 03 01 00000064 01 04 00 02 01f4 07 07",
+        "00000002 00 00 01 01 07 04 00 01 0000 07 07 01 00 07 01 01 07 04 00 1e 00c8 00000010 0005 0010 07",
+    ]);
+    for line in CRONTABS {
+        let line = line.as_bytes();
+        let mut seed = vec![0, 0, 0, 3, 0, 1, 1, 1, 2];
+        seed.push(u8::try_from(line.len().min(255)).expect("at most 255"));
+        seed.extend(&line[..line.len().min(255)]);
+        seed.extend([7, 7, 4, 0, 6, 0, 200, 7]);
+        seeds.push(seed);
+    }
+    seeds
+}

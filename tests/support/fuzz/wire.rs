@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use hickory_proto::rr::RecordType;
+use starling::net::resolver::message::{Meaning, Question};
 use starling::wire::{
     self,
     checksum::{Sum, checksum},
@@ -13,6 +15,7 @@ use starling::wire::{
     protocol::TCP,
     tcp::Tcp,
     udp::Udp,
+    x509::Certificate,
 };
 
 use super::bytes::Bytes;
@@ -221,4 +224,60 @@ fn hold_fields(decoder: &mut Decoder, block: &[u8]) -> bool {
         .sum();
     assert!(size <= 1 << 16, "fields of {size} octets");
     false
+}
+
+/// Certificates: texts are bounded and harmless, and what follows is not looked at.
+pub(crate) fn x509(data: &[u8]) {
+    let Ok(certificate) = Certificate::parse(data) else {
+        return;
+    };
+    let key = certificate.key.to_string();
+    let texts = [&certificate.subject, &certificate.issuer, &key];
+    for text in texts.into_iter().chain(&certificate.names) {
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(text.len() <= 64 * data.len().max(1), "{text:?}");
+    }
+    let longer = [data, &[0x30]].concat();
+    assert_eq!(Certificate::parse(&longer), Ok(certificate));
+}
+
+/// Answers to the resolver's questions. First byte: what was asked for, and whether the answer begins like one.
+pub(crate) fn resolver(data: &[u8]) {
+    let mut bytes = Bytes::new(data);
+    let form = bytes.byte();
+    let rtype = match form & 3 {
+        0 => RecordType::A,
+        1 => RecordType::AAAA,
+        _ => RecordType::PTR,
+    };
+    let name = String::from_utf8_lossy(bytes.chunk()).into_owned();
+    let Some(question) = Question::new(&name, rtype, 0x1234, || form & 4 != 0) else {
+        return;
+    };
+    let mut datagram = bytes.rest().to_vec();
+    if form & 8 == 0 {
+        let mut front = Bytes::new(&datagram);
+        let (flags, counts) = (front.word().to_be_bytes(), front.word().to_be_bytes());
+        let mut whole = question.wire.clone();
+        whole[2..4].copy_from_slice(&flags);
+        whole[2] |= 0x80;
+        whole[6..8].copy_from_slice(&counts);
+        whole[6] = 0;
+        whole.extend(datagram.get(4..).unwrap_or_default());
+        datagram = whole;
+    }
+    match question.read(&datagram) {
+        Meaning::Addresses(addresses) => {
+            assert!(!addresses.is_empty());
+            let v6 = rtype == RecordType::AAAA;
+            assert!(addresses.iter().all(|address| address.is_ipv6() == v6));
+        }
+        Meaning::Named(name) => {
+            let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"-_/\\.".contains(&octet);
+            assert!(!name.is_empty() && name.bytes().all(plain), "{name:?}");
+        }
+        Meaning::Foreign => assert!(form & 8 != 0 || datagram != question.wire),
+        Meaning::NotKnown | Meaning::Failed | Meaning::Refused => {}
+    }
+    assert_eq!(question.read(&question.wire), Meaning::Foreign);
 }
