@@ -78,7 +78,8 @@ const PASS: Duration = Duration::from_secs(180);
 const BEAT: Duration = Duration::from_secs(10);
 /// How long stopping may take altogether; systemd and container engines are promised five seconds.
 const STOPPING: Duration = Duration::from_secs(4);
-
+/// How much of that is the session's.
+const HANGING_UP: Duration = Duration::from_millis(500);
 /// How much of that copies of results may take.
 const COPYING: Duration = Duration::from_secs(1);
 
@@ -166,8 +167,10 @@ struct Agent {
     version: Version,
     net: Net,
     schedule: Schedule,
-    /// Runs under way; each ends in what the next one of its job starts from.
-    runs: JoinSet<Finished>,
+    /// Runs under way; each ends in what the next one of its job starts from, or in nothing when the agent leaves.
+    runs: JoinSet<Option<Finished>>,
+    /// Tells runs under way to end.
+    leaving: watch::Sender<bool>,
     one_offs_running: Arc<AtomicUsize>,
     /// Repeats that running queries have made, of those jobs that may repeat any.
     repeats: BTreeMap<JobId, Arc<AtomicU32>>,
@@ -181,6 +184,7 @@ struct Agent {
     storage_task: tokio::task::JoinHandle<()>,
     session_events: mpsc::Receiver<SessionEvent>,
     session_task: tokio::task::JoinHandle<()>,
+    /// Tells the session to end.
     stopping: watch::Sender<bool>,
     /// What periodic DNS runs counted since the start.
     dns: Counts,
@@ -228,10 +232,12 @@ impl Agent {
         }
     }
 
-    /// Leaves the session, drops running machines unreported, lets the storage flush.
+    /// Drops running machines unreported, lets the storage flush, and then leaves the session: it is the way for what
+    /// the disk does not take.
     async fn finish(self) {
         let Self {
-            mut runs,
+            runs,
+            leaving,
             storage,
             storage_task,
             session_task,
@@ -249,20 +255,25 @@ impl Agent {
         // The next agent takes its place anyway.
         let _ = std::fs::remove_file(socket);
         outside.notify.stopping();
+        leaving.send_replace(true);
+        drop(storage);
+        let after = |time| clock.instant(clock.tick() + time).into();
+        let flushed_by = after(STOPPING - COPYING - HANGING_UP);
+        let (copied_by, until) = (after(STOPPING - HANGING_UP), after(STOPPING));
+        let mut ended = tokio::time::timeout_at(flushed_by, storage_task)
+            .await
+            .is_ok();
+        // What was measured is with the storage now, or could not get there in time.
+        drop(runs);
+        if let Some(tee) = &status.tee {
+            ended &= tokio::time::timeout_at(copied_by, tee.close(COPYING))
+                .await
+                .is_ok();
+        }
         let _ = stopping.send(true);
         drop(session_events);
-        runs.abort_all();
-        drop(runs);
-        drop(storage);
-        let until = clock.instant(clock.tick() + STOPPING).into();
-        let ended = tokio::time::timeout_at(until, async {
-            let _ = storage_task.await;
-            if let Some(tee) = &status.tee {
-                tee.close(COPYING).await;
-            }
-            let _ = session_task.await;
-        });
-        if ended.await.is_err() {
+        ended &= tokio::time::timeout_at(until, session_task).await.is_ok();
+        if !ended {
             tracing::warn!("not everything ended in time; what was written stays");
         }
     }

@@ -141,16 +141,16 @@ fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 impl Agent {
-    pub(super) fn finished(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
+    pub(super) fn finished(&mut self, finished: Result<Option<Finished>, tokio::task::JoinError>) {
         match finished {
-            Ok(Finished { id, carry, counts }) => {
+            Ok(Some(Finished { id, carry, counts })) => {
                 self.dns += counts;
                 self.repeats.remove(&id);
                 self.decide(schedule::Input::Finished { id, carry });
             }
             // A bug of ours: half a dead agent is worse than a restart, and the spool makes a restart cheap.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
     }
 
@@ -246,9 +246,13 @@ impl Agent {
         };
         let spec = Arc::clone(spec);
         let (status, clock) = (Arc::clone(&self.status), self.clock);
+        let mut leaving = self.leaving.subscribe();
         self.runs.spawn(async move {
-            let outcome = carry_out(&net, &spec, run, carry, repeats.as_deref()).await;
-            let Outcome { bodies, carry, .. } = outcome;
+            let Outcome { bodies, carry, .. } = tokio::select! {
+                outcome = carry_out(&net, &spec, run, carry, repeats.as_deref()) => outcome,
+                // A stopping agent drops what is under way, but not what is finished: that still goes to the storage.
+                _ = leaving.wait_for(|leaving| *leaving) => return None,
+            };
             // One-offs have numbers of their own, each used once.
             let number = spec.common.id.as_deref().filter(|_| !one_off);
             count(&status.metrics, &spec, number, &bodies, clock);
@@ -275,9 +279,9 @@ impl Agent {
             } else {
                 Queue::Periodic
             };
-            // Only a stopping agent has no storage any more.
+            // The storage ends only after this sender is gone.
             let _ = storage.send(Message::Keep { queue, lines, idle }).await;
-            Finished { id, carry, counts }
+            Some(Finished { id, carry, counts })
         });
     }
 

@@ -187,6 +187,7 @@ impl Agent {
             storage_task: tokio::spawn(storage.run(inbox, heart)),
             session_events,
             session_task,
+            leaving: watch::channel(false).0,
             stopping,
             repeats: BTreeMap::new(),
             dns: Counts::default(),

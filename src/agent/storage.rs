@@ -82,8 +82,10 @@ pub(super) struct Storage {
 
 type Shared = Arc<Mutex<Store>>;
 
-/// How long the last words to the disk may take when the process ends.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the last words to disk and controller may take when the process ends.
+const FAREWELL: Duration = Duration::from_millis(2400);
+/// Messages taken at once: results that wait for a slow disk go to it in one write.
+const BATCH: usize = 256;
 
 impl Storage {
     /// Opens the spools below `folder` and recovers what they hold.
@@ -127,6 +129,7 @@ impl Storage {
     /// Serves until the inbox is closed, then flushes.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>, mut heart: Heart) {
         let mut tunnel = self.tunnel.clone();
+        let mut batch = Vec::new();
         loop {
             let deadline = self.deadline();
             let wake = async {
@@ -136,9 +139,9 @@ impl Storage {
                 }
             };
             tokio::select! {
-                message = inbox.recv() => match message {
-                    Some(message) => self.take(message).await,
-                    None => break,
+                count = inbox.recv_many(&mut batch, BATCH) => match count {
+                    0 => break,
+                    _ => self.take_all(&mut batch).await,
                 },
                 Some(answered) = self.posts.join_next() => {
                     if let Ok((which, answer, took)) = answered {
@@ -154,31 +157,103 @@ impl Storage {
             self.publish();
             heart.answer();
         }
-        // A post under way is not waited for: its segment stays and goes again next time.
-        self.posts.abort_all();
+        let until = self.clock.instant(self.clock.tick() + FAREWELL).into();
+        if tokio::time::timeout_at(until, self.say_farewell())
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                "disk and controller did not take the last results in time: those that are not on disk are lost"
+            );
+        }
+    }
+
+    /// Leaves everything on disk. A post under way is not waited for: its segment stays and goes again next time.
+    /// Only what the disk refuses is posted now, for it would not outlive us.
+    async fn say_farewell(&mut self) {
         for queue in [Queue::Periodic, Queue::OneOff] {
-            let flush = self.disk(queue, spool::Input::Flush);
-            if tokio::time::timeout(FAREWELL, flush).await.is_err() {
-                tracing::error!(?queue, "the disk did not take the last results in time");
+            self.disk(queue, spool::Input::Flush).await;
+        }
+        if self.held() == 0 {
+            return;
+        }
+        self.decide(Input::Leaving).await;
+        while let Some(answered) = self.posts.join_next().await {
+            if let Ok((which, answer, _)) = answered {
+                self.answered(which, answer).await;
             }
+            if self.held() == 0 {
+                return;
+            }
+        }
+        for queue in [Queue::Periodic, Queue::OneOff] {
+            let (lines, stats) = self.with(queue, |store| {
+                (store.spool().held_lines(), store.spool().stats())
+            });
+            if let (1.., Some(errno)) = (lines, stats.disk_refuses) {
+                tracing::error!(
+                    ?queue,
+                    lines,
+                    "results are lost: the disk refuses them ({errno}) and no controller took them; make room on the \
+                     disk or make it writable"
+                );
+            }
+        }
+    }
+
+    /// Bytes of results that are in memory only.
+    fn held(&self) -> usize {
+        let queues = [Queue::Periodic, Queue::OneOff];
+        queues
+            .map(|queue| self.with(queue, |store| store.spool().stats().held))
+            .iter()
+            .sum()
+    }
+
+    /// Takes what came, finished results of one queue in one go.
+    async fn take_all(&mut self, batch: &mut Vec<Message>) {
+        let mut kept: Option<(Queue, String, bool)> = None;
+        for message in batch.drain(..) {
+            match (message, &mut kept) {
+                (Message::Keep { queue, lines, idle }, Some((same, before, last)))
+                    if *same == queue =>
+                {
+                    before.push_str(&lines);
+                    *last = idle;
+                }
+                (message, kept) => {
+                    if let Some((queue, lines, idle)) = kept.take() {
+                        self.keep(queue, lines, idle).await;
+                    }
+                    match message {
+                        Message::Keep { queue, lines, idle } => *kept = Some((queue, lines, idle)),
+                        other => self.take(other).await,
+                    }
+                }
+            }
+        }
+        if let Some((queue, lines, idle)) = kept {
+            self.keep(queue, lines, idle).await;
+        }
+    }
+
+    async fn keep(&mut self, queue: Queue, lines: String, idle: bool) {
+        let made = lines.bytes().filter(|byte| *byte == b'\n').count();
+        self.status
+            .metrics
+            .results(queue_name(queue), u64::try_from(made).unwrap_or(0));
+        if let Some(tee) = &self.status.tee {
+            tee.copy(&lines);
+        }
+        self.disk(queue, spool::Input::Append(lines)).await;
+        if queue == Queue::OneOff {
+            self.decide(Input::OneOff { idle }).await;
         }
     }
 
     async fn take(&mut self, message: Message) {
         match message {
-            Message::Keep { queue, lines, idle } => {
-                let made = lines.bytes().filter(|byte| *byte == b'\n').count();
-                self.status
-                    .metrics
-                    .results(queue_name(queue), u64::try_from(made).unwrap_or(0));
-                if let Some(tee) = &self.status.tee {
-                    tee.copy(&lines);
-                }
-                self.disk(queue, spool::Input::Append(lines)).await;
-                if queue == Queue::OneOff {
-                    self.decide(Input::OneOff { idle }).await;
-                }
-            }
+            Message::Keep { queue, lines, idle } => self.keep(queue, lines, idle).await,
             Message::Session(identity) => self.decide(Input::Session(identity)).await,
             Message::Duties(duties) => self.decide(Input::Duties(duties)).await,
             Message::Interval(interval) => {

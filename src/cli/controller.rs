@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
-use super::{ControllerArgs, Exit, Failure, Outcome, interrupted, print, runtime, wide_seed};
+use super::{ControllerArgs, Exit, Failure, Outcome, interrupted, print, serve, wide_seed};
 use crate::{
     clock::Clock,
     config::{self, LogFormat, LogLevel},
@@ -27,7 +27,7 @@ pub(super) fn main(args: &ControllerArgs) -> Outcome {
     }
     let bounded = args.log.start(LogLevel::Info, LogFormat::Text);
     let clock = Clock::start();
-    runtime()?.block_on(async {
+    serve(async {
         let stop = interrupted().context("cannot listen for signals")?;
         tokio::spawn(bounded.bound());
         let (events, mut log) = mpsc::channel(EVENTS);

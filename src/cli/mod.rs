@@ -545,6 +545,15 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
+/// Runs the work of a service. What still stands at its end, such as a disk that does not answer, is left behind:
+/// a process that was asked to end must not wait for it.
+fn serve<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(work);
+    runtime.shutdown_background();
+    ended
+}
+
 /// Completes at SIGINT or SIGTERM; works as PID 1 too, where these have no default effect.
 fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};

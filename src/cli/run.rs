@@ -11,7 +11,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Exit, Failure, Outcome, RunArgs, interrupted, print, runtime, seed};
+use super::{Exit, Failure, Outcome, RunArgs, interrupted, print, seed, serve};
 use crate::{
     agent,
     clock::Clock,
@@ -33,7 +33,7 @@ pub(super) fn main(args: &RunArgs) -> Outcome {
     // Before there is a second thread: what is given up is given up by all that follow.
     let confinement = confine(args, &config);
     let clock = Clock::start();
-    runtime()?.block_on(async {
+    serve(async {
         let stop = interrupted().context("cannot listen for signals")?;
         let bounding = tokio::spawn(log.clone().bound());
         let (configs, reload) = mpsc::channel(1);

@@ -236,6 +236,15 @@ impl Spool {
         }
     }
 
+    /// Lines that are in memory only, because the disk refuses or is not done yet.
+    #[must_use]
+    pub fn held_lines(&self) -> u64 {
+        let tails = self.segments.values().map(|segment| &segment.tail);
+        tails
+            .map(|tail| tail.iter().filter(|byte| **byte == b'\n').count() as u64)
+            .sum()
+    }
+
     fn take(&mut self, now: Tick, input: Input) {
         match input {
             Input::Recovered(_) if self.recovered => {}

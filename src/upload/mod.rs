@@ -91,6 +91,9 @@ pub enum Input {
         /// Whether no other one-off is running now.
         idle: bool,
     },
+    /// The process is about to end, and has results that its disk does not take: post them now, whatever the slots
+    /// say. Only a controller that asked us to wait is left alone.
+    Leaving,
     /// The [deadline](Uploader::deadline) came.
     Deadline,
 }

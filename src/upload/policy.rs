@@ -152,6 +152,7 @@ impl Uploader {
                 self.leftovers = Some(self.leftovers.map_or(at, |before| before.min(at)));
                 self.rounds = 0;
             }
+            Input::Leaving => self.leave(),
             Input::Deadline => {}
         }
         self.size(&mut outputs);
@@ -233,6 +234,21 @@ impl Uploader {
             // What an earlier run left behind.
             self.leftovers = Some(now);
         }
+    }
+
+    /// Both queues are due.
+    fn leave(&mut self) {
+        if self.held_until.is_some_and(|until| self.last.0 < until) {
+            return;
+        }
+        let named = self
+            .orders()
+            .find(|(_, order)| order.which == Which::Main)
+            .map(|(_, order)| order.clone());
+        let main = named.or_else(|| self.own_order(Which::Main));
+        self.due.clear();
+        self.due
+            .extend(main.into_iter().chain(self.own_order(Which::OneOff)));
     }
 
     /// Tells the spools when posts change their size.

@@ -9,7 +9,7 @@ use std::{
 
 use starling::spool::Name;
 
-use super::targets::{Book, Served, number};
+use super::targets::{Book, Served, now, number};
 
 /// What was answered so long before its agent died must have been on disk: a bound far above what a loaded machine needs.
 const UNFINISHED: Duration = Duration::from_secs(10);
@@ -19,12 +19,25 @@ const UNFINISHED: Duration = Duration::from_secs(10);
 pub(crate) struct Ledger {
     /// Lines seen on the agent's disk after it had died.
     on_disk: BTreeSet<String>,
-    /// When agents died.
-    deaths: Vec<Instant>,
+    /// The ends of agents, one after the other.
+    deaths: Vec<Death>,
+    /// The longest time that an agent took to end when asked to.
+    pub(crate) longest: Duration,
     /// Faults by name.
     pub(crate) faults: BTreeMap<String, u64>,
     /// What is wrong.
     pub(crate) wrong: Vec<String>,
+}
+
+/// The end of an agent.
+#[derive(Clone, Copy, Debug)]
+struct Death {
+    /// When it was asked to end, or killed.
+    asked: Instant,
+    /// When it was gone.
+    dead: Instant,
+    /// How long before it was asked what was answered may have been under way.
+    under_way: Duration,
 }
 
 /// The figures of one probe.
@@ -45,7 +58,17 @@ impl Ledger {
 
     /// The agent is dead: what its disk holds now is what it owes.
     pub(crate) fn death(&mut self, data: &Path, at: Instant) {
-        self.deaths.push(at);
+        self.stopped(data, at, UNFINISHED);
+    }
+
+    /// The agent was asked to end, and is gone: what its disk holds now is what it owes, and all that was finished is
+    /// there.
+    pub(crate) fn stopped(&mut self, data: &Path, asked: Instant, under_way: Duration) {
+        self.deaths.push(Death {
+            asked,
+            dead: now(),
+            under_way,
+        });
         self.on_disk.extend(spooled(data));
     }
 
@@ -104,12 +127,13 @@ impl Ledger {
     /// queue.
     fn was_cut_off(&self, number: u32, book: &[Served], arrived: &BTreeSet<u32>) -> bool {
         let answer = book[number as usize];
-        let died = self.deaths.iter().find(|death| answer.at <= **death);
-        let Some(died) = died.filter(|died| died.duration_since(answer.at) < UNFINISHED) else {
+        // Lives end one after the other.
+        let death = self.deaths.iter().find(|death| answer.at <= death.dead);
+        let Some(death) = death.filter(|death| answer.at + death.under_way > death.asked) else {
             return false;
         };
         let later = (number + 1..).zip(&book[number as usize + 1..]);
-        let mut same_life = later.take_while(|(_, served)| served.at <= *died);
+        let mut same_life = later.take_while(|(_, served)| served.at <= death.dead);
         !same_life.any(|(later, served)| {
             let same_job = served.job == answer.job;
             let same_queue = is_one_off(served.job) == is_one_off(answer.job)

@@ -23,6 +23,7 @@ mod netns;
 mod network;
 mod proxy;
 mod shim;
+mod stops;
 mod targets;
 mod themes;
 mod world;
@@ -48,6 +49,7 @@ const THEMES: &[&str] = &[
     "answers",
     "disk",
     "clock",
+    "stops",
 ];
 
 struct Options {
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         ports: [19_990, 19_991, 19_992],
         host_key: &ground.host_key,
         commands: &[],
+        upload: 1,
     }));
     let threads: Vec<_> = (0..)
         .zip(THEMES)
@@ -175,16 +178,22 @@ fn play(name: &'static str, number: u16, ground: &Ground) -> (Count, Ledger) {
         "answers" => themes::answers(world),
         "disk" => {
             let small = ground.folder.join("small");
-            std::fs::create_dir(&small).expect("the folder is ours");
-            netns::run(&format!(
-                "mount -t tmpfs -o size=4m tmpfs {}",
-                small.display()
-            ));
+            small_disk(&small);
             themes::disk(world, &small)
         }
-        _ => themes::clock(world, ground),
+        "clock" => themes::clock(world, ground),
+        _ => stops::stops(world),
     };
     world.settle()
+}
+
+/// A disk of four megabytes.
+fn small_disk(folder: &Path) {
+    std::fs::create_dir(folder).expect("the folder is ours");
+    netns::run(&format!(
+        "mount -t tmpfs -o size=4m tmpfs {}",
+        folder.display()
+    ));
 }
 
 /// Prints how a theme went; whether it went well.

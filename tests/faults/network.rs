@@ -39,6 +39,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) ports: [u16; 3],
     pub(crate) host_key: &'a Path,
     pub(crate) commands: &'a [String],
+    /// Seconds between uploads.
+    pub(crate) upload: u32,
 }
 
 impl Network {
@@ -70,9 +72,10 @@ impl Network {
             "approval = \"automatic\"\ndata_dir = \"{}\"\n\
              [registration]\nlisten = \"127.0.0.1:{registration}\"\nhost_key = \"{key}\"\n\
              [controller]\nlisten = \"127.0.0.1:{controller}\"\nhost_key = \"{key}\"\nadvertise_port = {advertised}\n\
-             [upload]\ninterval = 1\nspread = 0\n\
+             [upload]\ninterval = {}\nspread = 0\n\
              [limits]\nremembered_lines = 0\n",
             self.folder.join("data").display(),
+            plan.upload,
         );
         for command in plan.commands {
             text += &format!("[[measurement]]\ncommand = \"{command}\"\ninterval = 1\n");

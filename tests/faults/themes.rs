@@ -321,7 +321,7 @@ pub(crate) fn disk(mut world: World, small: &Path) -> World {
 }
 
 /// Takes all there is.
-fn fill(filler: &Path) {
+pub(crate) fn fill(filler: &Path) {
     let file = fs::OpenOptions::new()
         .create(true)
         .append(true)

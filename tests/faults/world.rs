@@ -17,6 +17,9 @@ use super::{
     wait,
 };
 
+/// An answer so shortly before an agent is asked to end may belong to a run that was dropped unreported.
+pub(crate) const UNDER_WAY: Duration = Duration::from_secs(3);
+
 /// Measurements of each probe, all due each second.
 const JOBS: u32 = 40;
 
@@ -46,6 +49,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     until: Instant,
     ports: [u16; 3],
+    upload: u32,
     one_offs: u32,
 }
 
@@ -56,12 +60,19 @@ impl World {
         let (ports, registration) = ([base, base + 1, base + 2], base + 3);
         let folder = ground.folder.join(name);
         let target = Target::start();
-        let commands = (1..=JOBS).map(|job| target.command(20_000 + job));
+        let short = (1..=JOBS).map(|job| target.command(20_000 + job));
+        // Where it is asked what becomes of results in memory, these stay there for a while.
+        let (commands, upload): (Vec<String>, u32) = if name == "stops" {
+            (short.chain(super::stops::long_runs()).collect(), 8)
+        } else {
+            (short.collect(), 1)
+        };
         let network = Network::start(&Plan {
             folder: &folder.join("controller"),
             ports,
             host_key: &ground.host_key,
-            commands: &commands.collect::<Vec<_>>(),
+            commands: &commands,
+            upload,
         });
         let agent = Agent::new(
             &folder,
@@ -80,6 +91,7 @@ impl World {
             ledger: Ledger::default(),
             until: now() + ground.length,
             ports,
+            upload,
             one_offs: 0,
         }
     }
@@ -127,8 +139,9 @@ impl World {
     pub(crate) fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             let signal = [Signal::SIGTERM, Signal::SIGINT][usize::from(self.chance(50))];
+            let asked = now();
             let (status, _) = running.stop(signal);
-            self.ledger.death(&self.agent.data, now());
+            self.ledger.stopped(&self.agent.data, asked, UNDER_WAY);
             self.ledger.fault("agent stopped");
             if !status.success() {
                 let complaints = self.agent.complaints();
@@ -165,6 +178,19 @@ impl World {
         true
     }
 
+    /// The session kept.
+    pub(crate) fn wait_for_session(&mut self) {
+        let log = self.agent.log().len();
+        let agent = &self.agent;
+        let came = wait("a session", || {
+            let text = agent.log();
+            text[log..].contains("session kept").then_some(())
+        });
+        if let Err(error) = came {
+            self.ledger.wrong.push(error);
+        }
+    }
+
     /// Asks the controller for a fault, if the one that runs takes orders.
     pub(crate) fn order(&mut self, order: &str) -> bool {
         let taken = self.network.order(order);
@@ -193,6 +219,7 @@ impl World {
             ports: self.ports,
             host_key: &self.ground.host_key,
             commands: &[],
+            upload: self.upload,
         });
         self.network.restart(false);
         // What a server asked the probe to wait for, and how often it registered, is not what is on trial here.

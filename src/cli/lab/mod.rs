@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, interval_at, sleep},
 };
 
-use super::{Exit, Failure, LabArgs, Outcome, interrupted, print, runtime, seed, wide_seed};
+use super::{Exit, Failure, LabArgs, Outcome, interrupted, print, seed, serve, wide_seed};
 use crate::{
     agent,
     clock::Clock,
@@ -49,7 +49,7 @@ pub(super) fn main(args: &LabArgs) -> Outcome {
         }
     };
     let clock = Clock::start();
-    runtime()?.block_on(run(args, data_dir, clock))
+    serve(run(args, data_dir, clock))
 }
 
 /// Raw sockets, from the privileges that we have or in a network of our own.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+mod leaving;
 mod told;
 
 use proptest::prelude::*;
@@ -646,6 +647,7 @@ enum Step {
     OneOff(bool),
     Answer(u8),
     Duties(Vec<(u32, i64, u32, bool)>),
+    Leave,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -662,6 +664,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::OneOff),
         6 => (0..6u8).prop_map(Step::Answer),
         1 => prop::collection::vec(duty, 0..4).prop_map(Step::Duties),
+        1 => Just(Step::Leave),
     ]
 }
 
@@ -683,6 +686,7 @@ proptest! {
                 Step::Jump(secs) => shift += i64::from(secs),
                 Step::Tunnel(stands) => inputs.push(Input::Tunnel(stands)),
                 Step::OneOff(idle) => inputs.push(Input::OneOff { idle }),
+                Step::Leave => inputs.push(Input::Leaving),
                 Step::Answer(kind) => {
                     if let Some(post) = posting.values().next() {
                         let answer = match kind {
