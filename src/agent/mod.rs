@@ -274,7 +274,9 @@ impl Agent {
         drop(session_events);
         ended &= tokio::time::timeout_at(until, session_task).await.is_ok();
         if !ended {
-            tracing::warn!("not everything ended in time; what was written stays");
+            tracing::warn!(
+                "not everything ended in time: what was written stays, results that the disk did not take are lost"
+            );
         }
     }
 

@@ -157,6 +157,7 @@ impl Agent {
     /// Tells the schedule and does what it says.
     pub(super) fn decide(&mut self, input: schedule::Input) {
         let mut now = self.clock.now(self.status.last_sync());
+        let mut steps = 0;
         for output in self.schedule.handle(&mut now, input) {
             match output {
                 schedule::Output::Launch {
@@ -202,7 +203,18 @@ impl Agent {
                     let verb = text.split(' ').next().and_then(Kind::from_verb);
                     let kind = verb.map_or("unknown", Kind::name);
                     self.status.metrics.skipped(kind, "clock_set");
-                    tracing::warn!(command = %text, ?step, "the clock was set: run skipped and planned anew");
+                    // All jobs notice it at once; one line is enough.
+                    if steps == 0 {
+                        let seconds = step.now - step.planned;
+                        let side = if seconds < 0 { "behind" } else { "ahead of" };
+                        tracing::warn!(
+                            "the clock is {} s {side} what was planned: it was set, or this process stood still; the \
+                             runs concerned are skipped and planned anew",
+                            seconds.unsigned_abs()
+                        );
+                    }
+                    steps += 1;
+                    tracing::debug!(command = %text, ?step, "run skipped and planned anew");
                     let why = NotRun::Inconsistent {
                         now: step.now,
                         planned: step.planned,

@@ -162,7 +162,9 @@ impl Status {
                 .then(|| oldest(&self.data_dir.join("spool").join(folder)))
                 .flatten(),
             dropped: stats.dropped,
-            disk_refuses: stats.disk_refuses.map(|errno| errno.to_string()),
+            disk_refuses: stats
+                .disk_refuses
+                .map(|errno| format!("{errno}; {}", errno.remedy())),
         };
         let may = net.capabilities();
         Report {

@@ -192,10 +192,9 @@ impl Storage {
             });
             if let (1.., Some(errno)) = (lines, stats.disk_refuses) {
                 tracing::error!(
-                    ?queue,
-                    lines,
-                    "results are lost: the disk refuses them ({errno}) and no controller took them; make room on the \
-                     disk or make it writable"
+                    queue = queue_name(queue),
+                    "{lines} results are lost: the disk refuses them ({errno}) and no controller took them; {}",
+                    errno.remedy()
                 );
             }
         }
@@ -469,18 +468,11 @@ const fn outcome(answer: &Answer) -> &'static str {
 
 /// What the spool would like an operator to know.
 fn say(queue: Queue, notes: &[Note]) {
+    let queue = queue_name(queue);
     for note in notes {
         match note {
-            Note::Recovered { segments, lines } => {
-                tracing::info!(
-                    ?queue,
-                    segments,
-                    lines,
-                    "results of an earlier run are kept for upload"
-                );
-            }
-            Note::DiskWorks => tracing::info!(?queue, "the disk takes results again"),
-            other => tracing::warn!(?queue, note = ?other, "results"),
+            Note::Recovered { .. } | Note::DiskWorks => tracing::info!(queue, "{note}"),
+            other => tracing::warn!(queue, "{other}"),
         }
     }
 }

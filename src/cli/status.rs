@@ -275,7 +275,7 @@ fn queue(report: &Report, queue: &Queue) -> String {
         text += &format!(", {} lost since the start", queue.dropped);
     }
     if let Some(why) = &queue.disk_refuses {
-        text += &format!(", the disk refuses: {why}");
+        text += &format!(", the disk refuses them: {why}");
     }
     text
 }

@@ -101,6 +101,22 @@ impl Errno {
     pub const fn is_full(self) -> bool {
         matches!(self.0, 28 | 122 | 27)
     }
+
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        use nix::errno::Errno as E;
+        match E::from_raw(self.0) {
+            _ if self.is_full() => "make room on the disk of the data directory",
+            E::EROFS => {
+                "mount the disk of the data directory writable; a disk that became read-only by itself may be failing"
+            }
+            E::EACCES | E::EPERM => "give the data directory to the user that runs this",
+            E::EMFILE | E::ENFILE => "raise the limit of open files",
+            E::EIO => "the disk may be failing: look into the kernel's log",
+            _ => "look at the disk of the data directory",
+        }
+    }
 }
 
 impl std::fmt::Display for Errno {
@@ -239,6 +255,43 @@ pub enum Note {
     DiskWorks,
 }
 
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Recovered { segments, lines } => write!(
+                f,
+                "{lines} results of an earlier run are kept for upload, in {segments} segments"
+            ),
+            Self::Dropped { lines, bytes, why } => {
+                write!(f, "{lines} results ({bytes} bytes) are lost: {why}")
+            }
+            Self::Torn { number, bytes } => write!(
+                f,
+                "segment {number} ends in a line half written, as after a power cut; its {bytes} bytes are cut off"
+            ),
+            Self::Quarantined { number } => write!(
+                f,
+                "segment {number} is damaged and not posted; it is kept as {number}.bad for you to look at, and may be \
+                 removed"
+            ),
+            Self::Foreign { files } => write!(
+                f,
+                "{files} files in the spool are not ours and left alone; move them elsewhere"
+            ),
+            Self::Unreadable { name, errno } => write!(
+                f,
+                "{name} cannot be read ({errno}) and is left alone; give it to the user that runs this"
+            ),
+            Self::DiskRefuses { errno } => write!(
+                f,
+                "the disk refuses results ({errno}): they stay in memory and are uploaded from there; {}",
+                errno.remedy()
+            ),
+            Self::DiskWorks => f.write_str("the disk takes results again"),
+        }
+    }
+}
+
 /// Why lines were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
@@ -252,6 +305,20 @@ pub enum Why {
     NoResult,
     /// Somebody removed or damaged the file.
     Vanished,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Budget => {
+                "the oldest, since no upload was accepted for so long that spool.max_bytes is used up"
+            }
+            Self::Memory => "the oldest, since the disk refuses them and memory for them is used up",
+            Self::TooLong => "longer than a post of this controller may be",
+            Self::NoResult => "no RESULT lines",
+            Self::Vanished => "somebody else removed or changed the file",
+        })
+    }
 }
 
 /// A complete segment that waits for its upload.
