@@ -17,7 +17,7 @@ use super::{
     Arrived, Event, Net, Tally,
     endpoint::{Endpoint, Opener},
     inbox::Inbox,
-    resolver,
+    policy, resolver,
     socket::{self, Bind, bind_target},
     stream::Link,
 };
@@ -25,7 +25,8 @@ use crate::{
     clock::Tick,
     measurement::{
         machine::{
-            Call, Failure, Family, Handle, Input, Machine, Outcome, Output, Packet, Socket, Stream,
+            Call, Failure, Family, Handle, Input, Machine, Outcome, Output, Packet, ResolveError,
+            Socket, Stream,
         },
         zones::Zones,
     },
@@ -49,6 +50,12 @@ pub(super) async fn run(
     run.answer(None, Input::Start);
     let mut in_a_row = 0;
     loop {
+        // It did more than any command may: it ends with what there is.
+        if run.cap.is_spent() && !stopped {
+            stopped = true;
+            run.ready
+                .push_front(Arrived::noticed(net.now(), None, Input::Stop));
+        }
         let Arrived {
             mut now,
             precision,
@@ -123,6 +130,8 @@ struct Run<'a> {
     serial: u64,
     /// Whether everything was taken in since the deadline passed.
     swept: bool,
+    /// What the run may still do.
+    cap: policy::RunCap,
     /// Packets were put together from what the kernel told of them, for lack of a raw socket.
     guesses: bool,
     /// The interfaces of link-local addresses.
@@ -140,6 +149,7 @@ impl<'a> Run<'a> {
             lookups: Vec::new(),
             serial: 0,
             swept: false,
+            cap: policy::RunCap::default(),
             guesses: false,
             zones: Zones::default(),
         }
@@ -308,6 +318,9 @@ impl<'a> Run<'a> {
         if let Some(address) = resolver::literal(&name, family) {
             return self.answer(None, Input::Resolved(Ok(vec![address])));
         }
+        if !self.cap.open() {
+            return self.answer(None, Input::Resolved(Err(ResolveError::Failed)));
+        }
         let net = self.net.clone();
         self.lookups.push(Box::pin(async move {
             let resolver = &net.0.resolver;
@@ -319,6 +332,9 @@ impl<'a> Run<'a> {
         self.endpoints.remove(&on);
         self.links.remove(&on);
         self.serial += 1;
+        if !self.cap.open() {
+            return self.refused(on, socket::os(Call::Socket, Errno::EMFILE));
+        }
         let opener = Opener {
             net: &self.net.0,
             on,
@@ -356,7 +372,7 @@ impl<'a> Run<'a> {
             return self.failed(on, Some(tag), not_open(Call::Send));
         };
         let of = Some((on, *serial));
-        let sent = if self.net.0.may_send(now.peek()) {
+        let sent = if self.cap.packet() && self.net.0.may_send(now.peek()) {
             endpoint.send(&self.net.0.timing, packet)
         } else {
             Err(Errno::ENOBUFS)
@@ -379,6 +395,9 @@ impl<'a> Run<'a> {
         self.endpoints.remove(&on);
         self.links.remove(&on);
         self.serial += 1;
+        if !self.cap.open() {
+            return self.refused(on, socket::os(Call::Connect, Errno::EMFILE));
+        }
         let bind = stream.bind.take();
         stream.bind = bind.or_else(|| self.net.0.config.source(stream.to.ip()));
         match Link::connect(&self.net.0, (on, self.serial), &stream) {

@@ -58,6 +58,16 @@ fn is_refused_v6(address: Ipv6Addr) -> bool {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             is_refused_v4(embedded(high, low))
         }
+        // NAT64 of one's own network (RFC 8215): where the IPv4 address stands is not known.
+        [0x64, 0xff9b, 1, ..] => true,
+        // Teredo (RFC 4380 section 4): the server, and the client with all bits turned over.
+        [0x2001, 0, server_high, server_low, _, _, high, low] => {
+            is_refused_v4(embedded(server_high, server_low)) || is_refused_v4(embedded(!high, !low))
+        }
+        // ISATAP (RFC 5214 section 6.1), below any prefix.
+        [first, _, _, _, 0 | 0x200, 0x5efe, high, low] => {
+            first >= 0xe000 || is_refused_v4(embedded(high, low))
+        }
         // e000::/3: unique local, link-local, site-local, multicast.
         [first, ..] => first >= 0xe000,
     }
@@ -103,6 +113,55 @@ pub struct Permit(Arc<AtomicUsize>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Packets that one run may send: more than any options of an official probe ask for (a traceroute of 255 hops, 255
+/// packets each).
+pub const PACKETS_PER_RUN: u32 = 70_000;
+/// Streams and sockets that one run may open, and names that it may look up, altogether.
+pub const OPENED_PER_RUN: u32 = 1_000;
+
+/// What one run may still do. Whatever a command asks for, it comes to an end.
+#[derive(Clone, Copy, Debug)]
+pub struct RunCap {
+    packets: u32,
+    opened: u32,
+    is_spent: bool,
+}
+
+impl Default for RunCap {
+    fn default() -> Self {
+        Self {
+            packets: PACKETS_PER_RUN,
+            opened: OPENED_PER_RUN,
+            is_spent: false,
+        }
+    }
+}
+
+impl RunCap {
+    /// Whether one more packet may be sent; counts it if so.
+    pub fn packet(&mut self) -> bool {
+        Self::take(&mut self.packets, &mut self.is_spent)
+    }
+
+    /// Whether one more socket or stream may be opened, or name looked up; counts it if so.
+    pub fn open(&mut self) -> bool {
+        Self::take(&mut self.opened, &mut self.is_spent)
+    }
+
+    /// Whether something was refused: the run is to end with what there is.
+    #[must_use]
+    pub const fn is_spent(&self) -> bool {
+        self.is_spent
+    }
+
+    fn take(left: &mut u32, is_spent: &mut bool) -> bool {
+        let may = left.checked_sub(1);
+        *is_spent |= may.is_none();
+        *left = may.unwrap_or(0);
+        may.is_some()
     }
 }
 
@@ -184,6 +243,9 @@ mod tests {
             "::ffff:0.0.0.0",
             "::ffff:8.8.8.8",
             "::ffff:255.255.255.255",
+            "64:ff9b:1::",
+            "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
+            "fe80::5efe:808:808",
             "e000::",
             "fc00::1",
             "fe80::1",
@@ -217,6 +279,8 @@ mod tests {
             "2001:db8::1",
             "dfff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
             "::fffe:10.0.0.1",
+            "64:ff9b:2::1",
+            "2001:1::1",
             "0:0:0:0:1::",
         ] {
             assert!(!refused(text), "{text}");
@@ -238,6 +302,15 @@ mod tests {
             assert_eq!(refused(&format!("::{inside}")), expected, "{inside}");
             let six_to_four = format!("2002:{a:02x}{b:02x}:{c:02x}{d:02x}::1");
             assert_eq!(refused(&six_to_four), expected, "{six_to_four}");
+            let server = format!("2001:0:{a:02x}{b:02x}:{c:02x}{d:02x}:0:f227:f7f7:f7f7");
+            assert_eq!(refused(&server), expected, "{server}");
+            let [w, x, y, z] = [!a, !b, !c, !d];
+            let client = format!("2001:0:808:808:0:f227:{w:02x}{x:02x}:{y:02x}{z:02x}");
+            assert_eq!(refused(&client), expected, "{client}");
+            for isatap in ["2001:db8::5efe", "2001:db8::200:5efe"] {
+                let isatap = format!("{isatap}:{a:02x}{b:02x}:{c:02x}{d:02x}");
+                assert_eq!(refused(&isatap), expected, "{isatap}");
+            }
         }
     }
 
@@ -276,6 +349,16 @@ mod tests {
         let mut cap = PacketCap::new(0);
         let told = [0, 1, 59, 60, 61, 119, 120].map(|second| cap.is_news(Tick::from_secs(second)));
         assert_eq!(told, [true, false, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn one_run_may_do_much_but_not_without_end() {
+        let mut cap = RunCap::default();
+        assert!((0..PACKETS_PER_RUN).all(|_| cap.packet()));
+        assert!((0..OPENED_PER_RUN).all(|_| cap.open()));
+        assert!(!cap.is_spent(), "all that it may do is no reason to end it");
+        assert!(!cap.packet());
+        assert!(cap.is_spent() && !cap.open());
     }
 
     #[test]
