@@ -26,6 +26,7 @@ use crate::{
         tee::Tee,
     },
     report::{
+        Repeats,
         lines::{self, Busy, NotRun, Runner, Stamp, Uptime},
         system,
     },
@@ -34,8 +35,6 @@ use crate::{
     spool,
 };
 
-/// A report of addresses that did not change is repeated after this long (`controller-protocol` section 9).
-const ADDRESSES_AGAIN: Duration = Duration::from_secs(3600);
 /// A probe is ready if an upload was accepted within this time, or within so many upload intervals if that is longer.
 const READY: (Duration, u32) = (Duration::from_secs(900), 3);
 
@@ -62,7 +61,7 @@ pub struct Status {
 struct Known {
     probe_id: Option<u32>,
     last_sync: Option<UnixTime>,
-    addresses: Option<(String, UnixTime)>,
+    addresses: Repeats,
     session: Session,
 }
 
@@ -279,16 +278,8 @@ impl Status {
             lines::addresses_text(&system::addresses()),
             self.clock.unix(),
         );
-        let mut known = self.known();
-        let is_due = known
-            .addresses
-            .as_ref()
-            .is_none_or(|(told, at)| *told != text || now > *at + ADDRESSES_AGAIN || now < *at);
-        is_due.then(|| {
-            let line = lines::addresses(now, &text);
-            known.addresses = Some((text, now));
-            line
-        })
+        let is_due = self.known().addresses.is_due(now, &text);
+        is_due.then(|| lines::addresses(now, &text))
     }
 
     fn stamp<'a>(&self, version: &'a str, time: UnixTime) -> Stamp<'a> {

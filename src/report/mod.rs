@@ -4,6 +4,9 @@
 
 pub mod lines;
 pub mod parse;
+mod repeats;
 pub mod system;
 #[cfg(test)]
 mod tests;
+
+pub use repeats::Repeats;

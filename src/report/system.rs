@@ -11,8 +11,11 @@ use super::{
 };
 use crate::dialect::Dialect;
 
-/// Bytes read of any of these files: a full routing table costs no more than its beginning.
+/// Bytes read of any of these files.
 const MOST_BYTES: u64 = 64 << 10;
+/// Bytes read of a routing table: a full one costs no more than its beginning, which holds the routes that are told
+/// (128 bytes a line for IPv4, 150 for IPv6, where not every line counts).
+const MOST_ROUTE_BYTES: (u64, u64) = (16 << 10, 32 << 10);
 /// Routes told of each family.
 const MOST_ROUTES: usize = 100;
 /// Addresses told (`controller-protocol` section 7.3), and as many of IPv6 as of routes.
@@ -65,9 +68,15 @@ pub fn interfaces() -> Vec<Interface> {
 pub fn addresses() -> Addresses {
     Addresses {
         inet: inet(),
-        routes: parse::routes(&text("/proc/net/route"), MOST_ROUTES),
+        routes: parse::routes(
+            &beginning("/proc/net/route", MOST_ROUTE_BYTES.0),
+            MOST_ROUTES,
+        ),
         inet6: parse::inet6(&text("/proc/net/if_inet6"), MOST_ROUTES),
-        routes6: parse::routes6(&text("/proc/net/ipv6_route"), MOST_ROUTES),
+        routes6: parse::routes6(
+            &beginning("/proc/net/ipv6_route", MOST_ROUTE_BYTES.1),
+            MOST_ROUTES,
+        ),
         nameservers: parse::nameservers(&text("/etc/resolv.conf")),
     }
 }
@@ -124,11 +133,15 @@ pub fn sub_arch() -> String {
     format!("{id}/{version}/{machine}")
 }
 
-/// The beginning of a file.
 fn text(path: &str) -> String {
+    beginning(path, MOST_BYTES)
+}
+
+/// The beginning of a file, at most so many bytes.
+fn beginning(path: &str, most: u64) -> String {
     let mut bytes = Vec::new();
     // What was read before an error counts.
-    let _ = File::open(path).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut bytes));
+    let _ = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
