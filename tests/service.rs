@@ -459,3 +459,43 @@ fn a_confined_probe_measures_and_uploads() {
         lab.stop().await;
     });
 }
+
+/// Everything that may be said is said: nothing of it is a secret.
+#[test]
+fn no_secret_is_in_a_log_at_trace_level_nor_in_the_status() {
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab).env("STARLING_LOG", "trace").start();
+        lab.wait_for_results("1001", 2).await;
+        let told = status(&service).to_string();
+        let data = service.data();
+        let state = std::fs::read_to_string(data.join("session.json")).unwrap();
+        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
+        let id = state["opened"]["session_id"].as_str().unwrap().to_owned();
+        assert!(id.len() >= 32, "{id}");
+        let key = std::fs::read_to_string(data.join("probe_key")).unwrap();
+        let log = service.stop().expect_success();
+        assert!(log.contains("TRACE"), "the log is at trace level");
+        assert!(log.contains("table 7 of"), "commands came");
+        for text in [&log, &told] {
+            assert!(!text.contains(&id), "the session's id: {text}");
+            // No line of the private key, whole or by its half.
+            for line in key
+                .lines()
+                .filter(|line| line.len() >= 32 && !line.contains(' '))
+            {
+                let half = &line[line.len() / 2..];
+                let shared_with_public = public(&data).contains(half);
+                assert!(
+                    shared_with_public || !text.contains(half),
+                    "the key: {half}"
+                );
+            }
+        }
+        lab.stop().await;
+    });
+}
+
+fn public(data: &Path) -> String {
+    std::fs::read_to_string(data.join("probe_key.pub")).unwrap()
+}

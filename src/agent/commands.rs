@@ -8,7 +8,7 @@ use super::{
 use crate::{
     report::lines::{NotRun, Runner},
     schedule,
-    session::interpreter::Change,
+    session::{discreet, interpreter::Change},
     upload::Queue,
 };
 
@@ -49,7 +49,7 @@ impl Agent {
         self.tables.insert(name.clone(), lines);
         for refused in self.apply(&name) {
             tracing::info!(
-                command = refused.command,
+                command = discreet(&refused.command),
                 why = refused.why,
                 "command refused"
             );
@@ -68,7 +68,7 @@ impl Agent {
         let lines = self.tables.get(name).map_or(&[][..], Vec::as_slice);
         let table = tables::read_measurements(lines, &self.rules);
         for skipped in &table.skipped {
-            tracing::info!(line = skipped.text, why = %skipped.error, "line skipped");
+            tracing::info!(line = discreet(&skipped.text), why = %skipped.error, "line skipped");
         }
         self.one_shots = tables::one_shots(&table.jobs).collect();
         // What is no longer in the table need not be remembered.
@@ -83,7 +83,7 @@ impl Agent {
 
     pub(super) async fn refuse_one_off(&mut self, refused: Refused) {
         tracing::info!(
-            command = refused.command,
+            command = discreet(&refused.command),
             why = refused.why,
             "one-off refused"
         );

@@ -462,6 +462,7 @@ fn log(event: &SessionEvent) {
         | SessionEvent::Lost { .. }
         | SessionEvent::Doubted { .. }
         | SessionEvent::ForwardRefused { .. }
+        | SessionEvent::ClockOff { .. }
         | SessionEvent::Misread { .. }
         | SessionEvent::KickedOut => tracing::warn!("{event}"),
         _ => tracing::debug!("{event}"),

@@ -54,6 +54,7 @@ pub(super) fn step(event: &SessionEvent) -> Option<Step> {
         SessionEvent::Registering { .. } => Step::Registering,
         SessionEvent::Registered { .. } => Step::Registered,
         SessionEvent::Kept(_) => Step::Connected,
+        SessionEvent::Useless { .. } => Step::Lost("keep"),
         SessionEvent::Lost { exchange, .. } => Step::Lost(match exchange {
             Exchange::Registration => "registration",
             Exchange::Init => "init",
@@ -102,6 +103,7 @@ fn judge(session: &Session, event: &SessionEvent) -> Option<Judgement> {
             Some(complaint.advice().to_owned()),
         ),
         SessionEvent::Change(_)
+        | SessionEvent::ClockOff { .. }
         | SessionEvent::Doubted { .. }
         | SessionEvent::ForwardRefused { .. }
         | SessionEvent::ServerSkipped(_)
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
     use crate::{
         protocol::registration::SessionId,
-        session::{Failure, Identity},
+        session::{Complaint, Failure, Identity, Step},
     };
 
     fn at(secs: i64) -> UnixTime {
@@ -191,6 +193,25 @@ mod tests {
         assert_eq!(session.state, SessionState::Failing);
         assert_eq!(session.next_attempt, Some(190));
         assert!(session.words.contains("configure one"), "{}", session.words);
+    }
+
+    #[test]
+    fn a_connection_of_no_use_is_failing_and_says_what_to_do() {
+        let mut session = Session::default();
+        let useless = SessionEvent::Useless {
+            complaint: Complaint::Unknown {
+                why: "it answers 403".to_owned(),
+            },
+            step: Step::Reopen,
+            retry: Duration::from_secs(5),
+        };
+        assert!(hear(&mut session, &useless, at(100)));
+        assert_eq!(session.state, SessionState::Failing);
+        assert_eq!(session.next_attempt, Some(105));
+        assert_eq!(
+            session.advice.as_deref(),
+            Some("nothing to do here: results are kept for the new session")
+        );
     }
 
     #[test]

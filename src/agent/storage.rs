@@ -21,7 +21,7 @@ use crate::{
     clock::{Clock, UnixTime},
     dialect::Dialect,
     observe::metrics,
-    session::Tunnel,
+    session::{ClockOff, Tunnel},
     spool::{
         self, Limits, Note, Number,
         disk::{OpenError, Store},
@@ -311,12 +311,7 @@ impl Storage {
                         "the controller does not accept uploads: {why}; results are kept and tried again at the next slot"
                     ),
                     Output::Works => tracing::info!("the controller accepts uploads again"),
-                    Output::ClockOff(by) => tracing::warn!(
-                        "the clock of this host is {} s {} the controller's, so results carry a wrong time; starling never \
-                         sets the clock: turn on time synchronisation (systemd-timesyncd, chrony, ntpd)",
-                        by.unsigned_abs(),
-                        if by > 0 { "ahead of" } else { "behind" }
-                    ),
+                    Output::ClockOff(by) => tracing::warn!("{}", ClockOff(by)),
                     Output::InSync(at) => {
                         self.status.set_last_sync(at);
                         self.stored

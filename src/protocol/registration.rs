@@ -238,6 +238,8 @@ pub struct Answer {
     pub verdict: Verdict,
     /// The probe's number, looked for in the whole answer.
     pub probe_id: Option<u32>,
+    /// The server's clock, Unix seconds: `REGSERVER_TIMESTAMP`.
+    pub server_time: Option<i64>,
     /// What was ignored or ended the reading, for the log.
     pub notes: Vec<Note>,
 }
@@ -270,6 +272,7 @@ impl Answer {
         let mut lines = Lines::new(bytes);
         let mut notes = Vec::new();
         let probe_id = probe_id(lines.text(), &mut notes);
+        let mut server_time = None;
         let verdict = match lines.first() {
             First::Empty => Verdict::Nothing,
             First::Malformed(error) => {
@@ -284,11 +287,12 @@ impl Answer {
                     asked: false,
                 }
             }
-            First::Ok => assignment(&mut lines, &mut notes),
+            First::Ok => assignment(&mut lines, &mut server_time, &mut notes),
         };
         Self {
             verdict,
             probe_id,
+            server_time,
             notes,
         }
     }
@@ -312,7 +316,7 @@ fn probe_id(text: &[u8], notes: &mut Vec<Note>) -> Option<u32> {
     id
 }
 
-fn assignment(lines: &mut Lines, notes: &mut Vec<Note>) -> Verdict {
+fn assignment(lines: &mut Lines, server_time: &mut Option<i64>, notes: &mut Vec<Note>) -> Verdict {
     let (mut controller, mut reregister_secs) = (None, None);
     lines.fields(notes, |mut fields, notes| {
         match fields.tag() {
@@ -330,6 +334,10 @@ fn assignment(lines: &mut Lines, notes: &mut Vec<Note>) -> Verdict {
                 reregister_secs = Some(secs);
             }
             "PROBE_ID" => {}
+            // Whatever follows it (`controller-protocol` section 2.4).
+            "REGSERVER_TIMESTAMP" => {
+                *server_time = i64::try_from(fields.number("timestamp", 12)?).ok();
+            }
             tag => {
                 let tag = tag.to_owned();
                 check_unneeded(fields)?;
@@ -389,10 +397,6 @@ fn check_unneeded(mut fields: Fields) -> Result<(), LineError> {
         })
     };
     match fields.tag() {
-        "REGSERVER_TIMESTAMP" => {
-            fields.number("timestamp", 12)?;
-            return Ok(());
-        }
         "FIRMWARE_APPS" | "FIRMWARE_KERNEL" => {
             fields.number("version", 5)?;
             fields.word_if("hash type", |word| word == "md5")?;

@@ -124,6 +124,7 @@ fn the_official_answer() {
         Answer {
             verdict: ok(Some(controller()), Some(3000)),
             probe_id: Some(1_015_186),
+            server_time: None,
             notes: vec![],
         }
     );

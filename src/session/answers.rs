@@ -7,6 +7,7 @@ use super::{
     failure::Failure,
     session::{LOOK, Output, Phase, SETTLED, Session},
     state::{Controller, Opened, Timer},
+    supervisor::Step,
 };
 use crate::{
     clock::{Now, Tick},
@@ -14,6 +15,9 @@ use crate::{
     protocol::registration::{self, Answer, InitAnswer, InitVerdict, Verdict},
 };
 
+/// Seconds by which our clock may differ from the registration server's until it is told: the answer takes its time
+/// (the official probe would set its clock beyond 2, `controller-protocol` section 2.4).
+const CLOCK_TOLERANCE: u64 = 10;
 /// The shortest wait between registrations of a probe that is not approved (`controller-protocol` section 10 row 3).
 const UNAPPROVED: Duration = Duration::from_secs(180);
 
@@ -25,6 +29,12 @@ impl Session {
         misread(Exchange::Registration, &answer.notes, out);
         self.state.force_registration = false;
         self.state.probe_id = answer.probe_id.or(self.state.probe_id);
+        let by = answer
+            .server_time
+            .map(|server| now.unix().secs().saturating_sub(server));
+        if let Some(by) = by.filter(|by| by.unsigned_abs() > CLOCK_TOLERANCE) {
+            out.push(tell(SessionEvent::ClockOff { by }));
+        }
         match answer.verdict {
             Verdict::Ok {
                 controller,
@@ -183,26 +193,32 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         self.round = None;
-        let retry = match exchange {
+        let mut retry = match exchange {
             Exchange::Registration => self.registration.next(&mut self.random),
             Exchange::Init => self.init.next(&mut self.random),
             Exchange::Keep => self.keep.next(&mut self.random),
         };
+        // The loss of a KEEP that stood in order says nothing about the session, nor does not reaching the
+        // server at all: the network may be down.
+        let settled = matches!(self.phase, Phase::Keeping { settled: true, .. });
+        let mut doubts = Vec::new();
+        if failure.reached() && !settled {
+            self.suspect(now, exchange, failure, &mut doubts);
+        }
+        if exchange != Exchange::Registration {
+            self.absent(now, &mut doubts);
+        }
+        // How long the controller failed is no reason to let the registration servers wait.
+        if doubts.iter().any(registers) {
+            retry = retry.min(self.registration.next(&mut self.random));
+        }
         report(exchange, failure, out);
         out.push(tell(SessionEvent::Lost {
             exchange,
             failure: failure.clone(),
             retry,
         }));
-        // The loss of a KEEP that stood in order says nothing about the session, nor does not reaching the
-        // server at all: the network may be down.
-        let settled = matches!(self.phase, Phase::Keeping { settled: true, .. });
-        if failure.reached() && !settled {
-            self.suspect(now, exchange, failure, out);
-        }
-        if exchange != Exchange::Registration {
-            self.absent(now, out);
-        }
+        out.append(&mut doubts);
         self.idle(now, retry);
     }
 
@@ -231,6 +247,17 @@ impl Session {
             timer.left(now.unix()).min(end.since(now.peek()))
         })
     }
+}
+
+/// Whether a doubt leads to a registration.
+const fn registers(output: &Output) -> bool {
+    matches!(
+        output,
+        Output::Tell(SessionEvent::Doubted {
+            step: Step::Register,
+            ..
+        })
+    )
 }
 
 pub(super) fn tell(event: SessionEvent) -> Output {

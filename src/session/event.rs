@@ -94,6 +94,11 @@ pub enum SessionEvent {
         /// Which.
         port: u16,
     },
+    /// This host's clock differs from the registration server's.
+    ClockOff {
+        /// By so many seconds; positive if ours is ahead.
+        by: i64,
+    },
     /// An answer was understood only in part.
     Misread {
         /// Whose.
@@ -107,8 +112,25 @@ pub enum SessionEvent {
     Marker(Marker),
 }
 
+/// In words for people, without secrets.
 impl fmt::Display for SessionEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&discreet(&self.words()))
+    }
+}
+
+impl SessionEvent {
+    fn words(&self) -> String {
+        struct Words<'a>(&'a SessionEvent);
+        impl fmt::Display for Words<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write(f)
+            }
+        }
+        Words(self).to_string()
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Change(Change::Table { name, lines }) => {
                 write!(f, "table {name} of {} lines received", lines.len())
@@ -185,10 +207,27 @@ impl fmt::Display for SessionEvent {
                     Seconds(*retry)
                 )
             }
+            Self::ClockOff { by } => write!(f, "{}", ClockOff(*by)),
             Self::Misread { exchange, why } => write!(f, "{exchange}: {why}"),
             Self::KickedOut => f.write_str("the controller wants a new registration"),
             Self::Marker(marker) => write!(f, "{} {}", marker.id(), marker.text()),
         }
+    }
+}
+
+/// A clock that is off by so many seconds, positive if it is ahead: in words, with the remedy.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockOff(pub i64);
+
+impl fmt::Display for ClockOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the clock of this host is {} s {} the server's, so results carry a wrong time; starling never sets the clock: \
+             turn on time synchronisation (systemd-timesyncd, chrony, ntpd)",
+            self.0.unsigned_abs(),
+            if self.0 > 0 { "ahead of" } else { "behind" }
+        )
     }
 }
 
@@ -373,6 +412,40 @@ impl Marker {
     }
 }
 
+/// Digits that must be a session's id, wherever they stand: those of production have 64.
+const LIKE_AN_ID: usize = 32;
+/// Fewer digits are a word, whatever stands before them.
+const SHORTEST_ID: usize = 6;
+
+/// A text of a controller as it may be logged: with `…` in place of what is, or looks like, a session's id. It stands in
+/// answers (`SESSION_ID <id>`) and in the URLs of upload lines (`SESSION_ID=<id>`).
+#[must_use]
+pub fn discreet(text: &str) -> String {
+    const LABEL: &str = "SESSION_ID";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let labelled = out
+            .trim_end_matches(['=', ' ', ':', '`', '"'])
+            .ends_with(LABEL)
+            && !out.ends_with(LABEL);
+        if digits >= LIKE_AN_ID || (digits >= SHORTEST_ID && labelled) {
+            out.push('…');
+            rest = &rest[digits..];
+            continue;
+        }
+        // A whole run of digits, or one other character.
+        let length = rest
+            .chars()
+            .next()
+            .map_or(0, |first| digits.max(first.len_utf8()));
+        out.push_str(&rest[..length]);
+        rest = &rest[length..];
+    }
+    out
+}
+
 /// How much of a server's words goes into a marker, in characters.
 const MAX_QUOTE: usize = 500;
 
@@ -441,6 +514,41 @@ mod tests {
         };
         assert_eq!(marker.text(), "ERR 255 stdout a RESULT 1 [31m b");
         assert!(Marker::Stderr("x".repeat(9999)).text().len() < 600);
+    }
+
+    #[test]
+    fn what_a_controller_says_is_logged_without_session_ids() {
+        let id = "fa0b28e5f26291ad4a41ceecffc73457cbb4180291f53abdcda5667357440a9f";
+        for (text, logged) in [
+            (format!("SESSION_ID {id}"), "SESSION_ID …"),
+            (
+                format!("httppost http://127.0.0.1:8080/?PROBE_ID=7&SESSION_ID={id}&SRC=x >> y"),
+                "httppost http://127.0.0.1:8080/?PROBE_ID=7&SESSION_ID=…&SRC=x >> y",
+            ),
+            (
+                "the last line, `SESSION_ID c0ffee`, é".to_owned(),
+                "the last line, `SESSION_ID …`, é",
+            ),
+            (
+                "SESSION_ID: bad id `c0ffee`".to_owned(),
+                "SESSION_ID: bad id `c0ffee`",
+            ),
+            (format!("oops {id}!"), "oops …!"),
+            (
+                "evping -A 1001 2001:db8::1".to_owned(),
+                "evping -A 1001 2001:db8::1",
+            ),
+            (String::new(), ""),
+        ] {
+            assert_eq!(discreet(&text), logged);
+        }
+        let exchange = Exchange::Init;
+        let why = format!("SESSION_ID: unexpected `{id}`");
+        let misread = SessionEvent::Misread { exchange, why };
+        assert!(!misread.to_string().contains(id), "{misread}");
+        let stdout = format!("OK SESSION_ID {id}");
+        let marker = SessionEvent::Marker(Marker::Failed { code: 1, stdout });
+        assert!(!marker.to_string().contains(id), "{marker}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod suspicion;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Exchange, Identity, Marker, SessionEvent};
+pub use event::{ClockOff, Exchange, Identity, Marker, SessionEvent, discreet};
 pub use failure::Failure;
 pub use servers::{RegistrationServer, ServerList};
 pub use session::{Input, Output, Session, Settings};

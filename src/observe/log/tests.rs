@@ -35,8 +35,8 @@ fn memory_is_bounded_in_number_and_length() {
         }
     });
     assert_eq!(troubles.len(), 20);
-    assert_eq!(troubles[19].words.len(), 300, "the oldest go first");
-    assert!(troubles.iter().all(|one| one.words.len() <= 300));
+    assert_eq!(troubles[19].words.len(), 600, "the oldest go first");
+    assert!(troubles.iter().all(|one| one.words.len() <= 600));
 }
 
 #[test]

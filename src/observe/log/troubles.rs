@@ -18,7 +18,7 @@ use crate::{clock::Clock, observe::status::Trouble};
 /// Troubles remembered; of more, the oldest go.
 const TROUBLES: usize = 20;
 /// Characters of one trouble remembered.
-const TROUBLE: usize = 300;
+const TROUBLE: usize = 600;
 
 /// What was worth an alert lately, bounded in number and length. Cheap to clone.
 #[derive(Clone, Debug, Default)]

@@ -394,9 +394,12 @@ impl client::Handler for Client {
     ) -> Result<(), russh::Error> {
         let (why, result) = match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
-                let words = collapsed(&info.message);
+                let words = match collapsed(&info.message) {
+                    empty if empty.is_empty() => empty,
+                    words => format!(": {words}"),
+                };
                 (
-                    format!("the server disconnected: {words} ({:?})", info.reason_code),
+                    format!("the server disconnected ({:?}){words}", info.reason_code),
                     Ok(()),
                 )
             }

@@ -391,6 +391,32 @@ fn a_controller_s_own_wait_is_kept_however_long() {
 }
 
 #[test]
+fn a_clock_that_is_off_is_told_at_registration() {
+    let off = |by: i64| {
+        let mut script = Script::new(1);
+        script.wait_for(&new());
+        script.answer(&format!("OK\nREGSERVER_TIMESTAMP {} x\n", EPOCH - by));
+        let told = script.events.iter().find_map(|event| match event {
+            SessionEvent::ClockOff { by } => Some(*by),
+            _ => None,
+        });
+        (told, script.events.clone())
+    };
+    assert_eq!(off(0).0, None);
+    assert_eq!(off(-10).0, None);
+    assert_eq!(off(11).0, Some(11));
+    let (told, events) = off(-86_400);
+    assert_eq!(told, Some(-86_400));
+    let words: Vec<String> = events.iter().map(ToString::to_string).collect();
+    assert!(
+        words.iter().any(|words| words
+            .starts_with("the clock of this host is 86400 s behind the server's")
+            && words.contains("turn on time synchronisation")),
+        "{words:?}"
+    );
+}
+
+#[test]
 fn the_words_say_what_happened_and_what_to_do() {
     let why = "it answers 500".to_owned();
     let time = Duration::from_secs(610);
