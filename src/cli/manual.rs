@@ -7,6 +7,7 @@ use std::{fs, io, path::Path};
 
 use anyhow::Context as _;
 use clap::Command;
+use clap_complete::{Generator, shells};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
@@ -53,15 +54,15 @@ pub(super) fn completions(args: &CompletionsArgs) -> Outcome {
     let mut text = Vec::new();
     let mut command = whole();
     match args.shell {
-        Shell::Bash => generate(clap_complete::Shell::Bash, &mut command, &mut text),
-        Shell::Zsh => generate(clap_complete::Shell::Zsh, &mut command, &mut text),
-        Shell::Fish => generate(clap_complete::Shell::Fish, &mut command, &mut text),
+        Shell::Bash => generate(shells::Bash, &mut command, &mut text),
+        Shell::Zsh => generate(shells::Zsh, &mut command, &mut text),
+        Shell::Fish => generate(shells::Fish, &mut command, &mut text),
     }
     print::text(&String::from_utf8_lossy(&text))?;
     Ok(Exit::Done)
 }
 
-fn generate(shell: clap_complete::Shell, command: &mut Command, text: &mut Vec<u8>) {
+fn generate(shell: impl Generator, command: &mut Command, text: &mut Vec<u8>) {
     clap_complete::generate(shell, command, "starling", text);
 }
 
