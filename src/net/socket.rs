@@ -86,14 +86,29 @@ mod option {
         sockopt::SetBool
     );
 
+    /// The beginning of `tcp_info`, which every kernel has. The C library's whole structure is that of the newest kernel;
+    /// an older one fills less of it, at which nix panics.
+    #[derive(Clone, Copy, Debug)]
+    #[repr(C)]
+    pub(super) struct TcpBeginning {
+        octets: [u8; 8],
+        before_last_ack_recv: [u32; 12],
+        pub(super) last_ack_recv: u32,
+        before_rtt: [u32; 2],
+        pub(super) rtt: u32,
+        before_total_retrans: [u32; 7],
+        pub(super) total_retrans: u32,
+    }
+    const _: () = assert!(size_of::<TcpBeginning>() == 104);
+
     #[derive(Clone, Copy, Debug)]
     pub(super) struct TcpInfo;
     nix::getsockopt_impl!(
         TcpInfo,
         libc::IPPROTO_TCP,
         libc::TCP_INFO,
-        libc::tcp_info,
-        sockopt::GetStruct<libc::tcp_info>
+        TcpBeginning,
+        sockopt::GetStruct<TcpBeginning>
     );
 }
 
@@ -220,14 +235,24 @@ pub(super) struct Handshake {
 
 /// The same; nothing where the kernel does not tell.
 pub(super) fn handshake(socket: &Socket) -> Handshake {
+    if !tells_structures(socket) {
+        return Handshake::default();
+    }
     let Ok(info) = socket::getsockopt(socket, option::TcpInfo) else {
         return Handshake::default();
     };
-    let is_clean = info.tcpi_total_retrans == 0 && info.tcpi_rtt > 0;
+    let is_clean = info.total_retrans == 0 && info.rtt > 0;
     Handshake {
-        round_trip: is_clean.then(|| Duration::from_micros(info.tcpi_rtt.into())),
-        ago: Duration::from_millis(info.tcpi_last_ack_recv.into()),
+        round_trip: is_clean.then(|| Duration::from_micros(info.rtt.into())),
+        ago: Duration::from_millis(info.last_ack_recv.into()),
     }
+}
+
+/// Whether a TCP option may be longer than a number. An emulator of another processor (qemu's user mode) cuts all of them
+/// off after four octets, at which nix panics too; it shows in the name of the congestion control: `cubi`.
+fn tells_structures(socket: &Socket) -> bool {
+    socket::getsockopt(socket, sockopt::TcpCongestion)
+        .is_ok_and(|name| name.len() != 4 || name == "reno")
 }
 
 /// Hands a socket to the runtime. Transmit times and errors wake nobody.
