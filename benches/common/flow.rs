@@ -15,6 +15,8 @@ pub(crate) struct Segment {
     pub(crate) outgoing: bool,
     /// Octets after the UDP or TCP header.
     pub(crate) payload: usize,
+    /// Of TCP: the number of the first of them.
+    sequence: u32,
     pub(crate) syn: bool,
     /// The sender has nothing more to say: FIN or RST.
     pub(crate) end: bool,
@@ -63,6 +65,7 @@ fn read(packet: &Packet) -> Option<(Key, Segment)> {
         at: packet.at,
         outgoing: packet.outgoing,
         payload: end.checked_sub(at + header)?,
+        sequence: u32::from(word(at + 4)?) << 16 | u32::from(word(at + 6)?),
         syn: flags & 2 != 0,
         end: flags & 5 != 0,
     };
@@ -118,10 +121,21 @@ impl Connection {
         let syn_ack = segments
             .iter()
             .find(|segment| !segment.outgoing && segment.syn)?;
+        // What is sent again, for lack of an acknowledgement, was said before.
+        let is_news = |index: usize, segment: &Segment| {
+            segments[..index].iter().all(|earlier| {
+                earlier.outgoing != segment.outgoing
+                    || earlier.payload == 0
+                    || earlier.sequence.wrapping_sub(segment.sequence) > u32::MAX / 2
+            })
+        };
         let said = |outgoing: bool| {
             segments
                 .iter()
-                .filter(move |segment| segment.outgoing == outgoing && segment.payload > 0)
+                .enumerate()
+                .filter(move |(_, segment)| segment.outgoing == outgoing && segment.payload > 0)
+                .filter(move |(index, segment)| is_news(*index, segment))
+                .map(|(_, segment)| segment)
         };
         let last = said(false).next_back()?.at;
         // Some say good-bye in octets of their own.
