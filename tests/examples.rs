@@ -1,6 +1,7 @@
 //! Every shipped example is loaded, and what it says about defaults is so.
 
 #![allow(clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 

@@ -57,6 +57,10 @@ const CASES: &[Case] = &[
     ),
     ("binding_is_honoured_or_fails", binding_is_honoured_or_fails),
     (
+        "packets_leave_from_the_configured_source",
+        packets_leave_from_the_configured_source,
+    ),
+    (
         "a_new_route_counts_from_the_next_run_on",
         a_new_route_counts_from_the_next_run_on,
     ),
@@ -372,6 +376,60 @@ fn a_new_route_counts_from_the_next_run_on() {
     assert_eq!(source(), None);
     netns::run("ip route del unreachable 198.51.100.0/24");
     assert_eq!(source(), Some(ip(NEAR[0])));
+}
+
+fn packets_leave_from_the_configured_source() {
+    let second = ["192.0.2.7", "2001:db8:1::7"];
+    let change = |what: &str, how: &str| {
+        netns::run(&format!("ip address {what} {}/24 dev near0", second[0]));
+        netns::run(&format!(
+            "ip address {what} {}/64 dev near0{how}",
+            second[1]
+        ));
+    };
+    change("add", " nodad");
+    let from = |sources: [&str; 2]| {
+        let mut config = starling::net::Config::new(1);
+        config.allow_any_address = true;
+        config.source_v4 = Some(sources[0].to_owned());
+        config.source_v6 = Some(sources[1].to_owned());
+        Net::open(config, starling::clock::Clock::start())
+    };
+    let local = |net: &Net, socket: Socket| {
+        let told = exchange(net, socket, 1, 1, echo_request);
+        told.into_iter().find_map(|told| match told.input {
+            Input::Opened { local, .. } => Some(local.ip()),
+            Input::Failed { cause, .. } => {
+                assert_eq!(cause, Failure::Bind);
+                None
+            }
+            _ => None,
+        })
+    };
+    let net = from(second);
+    for (far, (near, source)) in FAR.into_iter().zip(NEAR.into_iter().zip(second)) {
+        let family = if far.contains(':') { "-6" } else { "-4" };
+        let (line, _, _) = ping(&net, &format!("evping {family} -c 1 {far}"));
+        assert!(
+            line.contains(&format!("\"src_addr\":\"{source}\"")),
+            "{line}"
+        );
+        for kind in probe_kinds() {
+            let socket = || Socket::new(kind, ip(far));
+            assert_eq!(local(&net, socket()), Some(ip(source)), "{kind:?}");
+            // Its own wish goes first.
+            let mut bound = socket();
+            bound.bind = Some(near.to_owned());
+            assert_eq!(local(&net, bound), Some(ip(near)), "{kind:?}");
+        }
+    }
+    // Loopback is left alone, and an address of another host is a failure, not another source.
+    let absent = from(["192.0.2.77", "2001:db8:1::77"]);
+    let echo = |to: &str| Socket::new(SocketKind::Echo, ip(to));
+    assert_eq!(local(&absent, echo("127.0.0.1")), Some(ip("127.0.0.1")));
+    assert_eq!(local(&absent, echo(FAR[0])), None);
+    assert_eq!(local(&absent, echo(FAR[1])), None);
+    change("del", "");
 }
 
 fn probe_kinds() -> [SocketKind; 3] {

@@ -325,6 +325,7 @@ enum Health {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Exits with 0 if nothing is a problem, warnings or not; else with 1.")]
 struct CheckArgs {
     /// Go to the network: look up names, and greet each registration server without logging in.
     #[arg(long)]
