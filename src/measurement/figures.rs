@@ -124,6 +124,7 @@ mod tests {
             ttl: None,
             size: 64,
             items,
+            zones: crate::measurement::zones::Zones::default(),
         };
         Body::Ping(body).figures()
     }
