@@ -38,6 +38,10 @@ use crate::{
 /// A probe is ready if an upload was accepted within this time, or within so many upload intervals if that is longer.
 const READY: (Duration, u32) = (Duration::from_secs(900), 3);
 
+/// Seconds for which a confirmation of the clock may stay in memory only. After a crash `lts` is so much too large until
+/// the next upload.
+const SYNC_KEPT_EVERY: i64 = 900;
+
 /// What the probe knows of itself; shared by the agent's tasks.
 pub struct Status {
     clock: Clock,
@@ -61,6 +65,8 @@ pub struct Status {
 struct Known {
     probe_id: Option<u32>,
     last_sync: Option<UnixTime>,
+    /// The one that was written down last.
+    kept_sync: Option<UnixTime>,
     addresses: Repeats,
     session: Session,
 }
@@ -98,6 +104,7 @@ impl Status {
             .and_then(|text| text.trim().parse().ok())
             .map(UnixTime::from_secs);
         status.known().last_sync = confirmed;
+        status.known().kept_sync = confirmed;
         status.net.set_last_sync(confirmed);
         status
     }
@@ -216,8 +223,23 @@ impl Status {
 
     /// A controller confirmed the wall clock; `lts` counts from here, across restarts too.
     pub(super) fn set_last_sync(&self, at: UnixTime) {
-        self.known().last_sync = Some(at);
         self.net.set_last_sync(Some(at));
+        let mut known = self.known();
+        known.last_sync = Some(at);
+        // Each post confirms the clock; writing that down each time would cost more flash than the results do.
+        let is_due = known
+            .kept_sync
+            .is_none_or(|kept| (at.secs() - kept.secs()).abs() >= SYNC_KEPT_EVERY);
+        if is_due {
+            known.kept_sync = Some(at);
+            drop(known);
+            self.keep_last_sync();
+        }
+    }
+
+    /// Writes down when the clock was last confirmed: the next life begins with that.
+    pub(super) fn keep_last_sync(&self) {
+        let Some(at) = self.last_sync() else { return };
         if let Err(error) = fs::write(self.sync_file(), format!("{at}\n")) {
             tracing::debug!(%error, "the time of the last synchronisation is not kept");
         }

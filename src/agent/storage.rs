@@ -174,6 +174,8 @@ impl Storage {
         for queue in [Queue::Periodic, Queue::OneOff] {
             self.disk(queue, spool::Input::Flush).await;
         }
+        let status = Arc::clone(&self.status);
+        blocking(move || status.keep_last_sync()).await;
         if self.held() == 0 {
             return;
         }
