@@ -81,9 +81,9 @@ impl Everybody {
         } = self;
         let query = "--type 1 --class 1 --query www.everybody.test.";
         let mut commands = vec![
-            format!("evping -4 -c 2 -i 200 -A 1101 127.0.0.1"),
-            format!("evtraceroute -4 -I -c 1 -A 5101 127.0.0.1"),
-            format!("evtraceroute -4 -U -c 1 -A 5102 127.0.0.1"),
+            "evping -4 -c 2 -i 200 -A 1101 127.0.0.1".to_owned(),
+            "evtraceroute -4 -I -c 1 -A 5101 127.0.0.1".to_owned(),
+            "evtraceroute -4 -U -c 1 -A 5102 127.0.0.1".to_owned(),
             format!("evtraceroute -4 -T -c 1 -p {http} -A 5103 127.0.0.1"),
             format!("evtdig -4 --port {dns} {query} -A 10101 127.0.0.1"),
             format!("evtdig -4 -t --port {dns} {query} -A 10102 127.0.0.1"),
