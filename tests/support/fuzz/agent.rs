@@ -342,7 +342,11 @@ pub(crate) fn uploader(data: &[u8]) {
                     upload::Output::Limit(bytes) => assert!(bytes > 0),
                     upload::Output::Kept(_)
                     | upload::Output::InSync(_)
-                    | upload::Output::Held(_) => {}
+                    | upload::Output::Held(_)
+                    | upload::Output::Told(_)
+                    | upload::Output::Failing(_)
+                    | upload::Output::Works
+                    | upload::Output::ClockOff(_) => {}
                 }
             }
         }
