@@ -74,7 +74,7 @@ fn confinement(data: &Path) -> Vec<String> {
     let layers = told["host"]["confinement"].as_array().unwrap();
     layers
         .iter()
-        .map(|layer| layer.as_str().unwrap().to_owned())
+        .map(|layer| layer["words"].as_str().unwrap().to_owned())
         .collect()
 }
 
