@@ -213,7 +213,6 @@ pub(crate) fn schedule(data: &[u8]) {
         assert!(one_offs.len() <= BOUNDS.one_off);
         let lines = running.len() - one_offs.len();
         assert!(lines <= BOUNDS.periodic + BOUNDS.one_shot);
-        assert_eq!(schedule.is_empty(), schedule.len() == 0);
     }
 }
 
