@@ -89,8 +89,8 @@ const CASES: &[Case] = &[
         two_hundred_probes_at_once_do_not_mix,
     ),
     (
-        "a_udp_exchange_is_stamped_and_a_refusal_ignored",
-        a_udp_exchange_is_stamped_and_a_refusal_ignored,
+        "a_udp_exchange_is_stamped_and_a_refusal_told",
+        a_udp_exchange_is_stamped_and_a_refusal_told,
     ),
     ("the_caps_hold", the_caps_hold),
     ("without_raw_sockets", without_raw_sockets),
@@ -592,7 +592,7 @@ fn two_hundred_probes_at_once_do_not_mix() {
     }
 }
 
-fn a_udp_exchange_is_stamped_and_a_refusal_ignored() {
+fn a_udp_exchange_is_stamped_and_a_refusal_told() {
     for address in ["127.0.0.1", "::1"] {
         let server = std::net::UdpSocket::bind((address, 0)).expect("loopback");
         let port = server.local_addr().expect("bound").port();
@@ -619,12 +619,19 @@ fn a_udp_exchange_is_stamped_and_a_refusal_ignored() {
         assert_eq!(heard, [[0, 0, 0, 0], [0, 0, 0, 1]], "{told:#?}");
         let (sent, received) = kernel_times(&told);
         assert_eq!((sent.len(), received.len()), (2, 2), "{told:#?}");
-        // Nobody listens any more: the refusal is no input.
+        // Nobody listens any more: the refusal is told as such.
         let told = exchange(&open_net(), socket, 1, 1, payload);
-        assert!(
-            matches!(told.last().expect("told").input, Input::Deadline),
-            "{told:#?}"
-        );
+        let cause = Failure::Os {
+            call: Call::Receive,
+            errno: nix::libc::ECONNREFUSED,
+        };
+        let on = Handle(0);
+        let refused = Input::Failed {
+            on,
+            tag: None,
+            cause,
+        };
+        assert_eq!(told.last().expect("told").input, refused, "{told:#?}");
     }
 }
 
