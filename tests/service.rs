@@ -474,6 +474,7 @@ fn no_secret_is_in_a_log_at_trace_level_nor_in_the_status() {
         let id = state["opened"]["session_id"].as_str().unwrap().to_owned();
         assert!(id.len() >= 32, "{id}");
         let key = std::fs::read_to_string(data.join("probe_key")).unwrap();
+        let public = std::fs::read_to_string(data.join("probe_key.pub")).unwrap();
         let log = service.stop().expect_success();
         assert!(
             log.contains("DEBUG"),
@@ -488,7 +489,7 @@ fn no_secret_is_in_a_log_at_trace_level_nor_in_the_status() {
                 .filter(|line| line.len() >= 32 && !line.contains(' '))
             {
                 let half = &line[line.len() / 2..];
-                let shared_with_public = public(&data).contains(half);
+                let shared_with_public = public.contains(half);
                 assert!(
                     shared_with_public || !text.contains(half),
                     "the key: {half}"
@@ -497,8 +498,4 @@ fn no_secret_is_in_a_log_at_trace_level_nor_in_the_status() {
         }
         lab.stop().await;
     });
-}
-
-fn public(data: &Path) -> String {
-    std::fs::read_to_string(data.join("probe_key.pub")).unwrap()
 }
