@@ -68,16 +68,16 @@ pub(crate) fn measure(options: &Options) {
     }
     assert!(!late.is_empty(), "no run was seen:\n{}", agent.log());
     late.sort_unstable();
-    let at = |part: f64| late[((late.len() - 1) as f64 * part) as usize] as f64 / 1e6;
+    let at = |permille: usize| late[(late.len() - 1) * permille / 1000] as f64 / 1e6;
     println!(
         "punctuality of {} runs ({:.0} a minute) beside long traceroutes and one-offs, first packet after the planned \
          time, ms: median {:.2}, p95 {:.2}, p99 {:.2}, latest {:.2}; {missing} without a packet",
         late.len(),
         late.len() as f64 * 60e9 / (to - from) as f64,
-        at(0.5),
-        at(0.95),
-        at(0.99),
-        at(1.0)
+        at(500),
+        at(950),
+        at(990),
+        at(1000)
     );
     for (second, (count, latest)) in tardy {
         println!(
