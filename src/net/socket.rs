@@ -356,13 +356,15 @@ pub(super) fn fragment(socket: &Socket, v6: bool, fragment: Fragment) -> Result<
         Fragment::Allowed => libc::IP_PMTUDISC_DONT,
     };
     let result = if v6 {
-        socket::setsockopt(socket, option::Ipv6MtuDiscover, &discover).and_then(|()| {
-            socket::setsockopt(
-                socket,
-                sockopt::Ipv6DontFrag,
-                &(fragment == Fragment::Never),
-            )
-        })
+        let never = fragment == Fragment::Never;
+        let discovery = socket::setsockopt(socket, option::Ipv6MtuDiscover, &discover);
+        discovery.and_then(
+            |()| match socket::setsockopt(socket, sockopt::Ipv6DontFrag, &never) {
+                // Emulators do not know it. Only packets longer than a link's would go otherwise.
+                Err(Errno::ENOPROTOOPT) => Ok(()),
+                set => set,
+            },
+        )
     } else {
         socket::setsockopt(socket, option::MtuDiscover, &discover)
     };
