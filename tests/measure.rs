@@ -498,7 +498,7 @@ fn an_interrupt_prints_what_there_is() {
             "dns @127.0.0.1 --port 5300 --wait 50ms --retry 20 host.test".to_owned(),
             ";; no usable reply",
             1,
-            "nothing came",
+            ";; no reply within 50 ms",
         ),
     ] {
         let (mut child, mut out, _) = begin(&line, until);
