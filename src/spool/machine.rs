@@ -16,6 +16,9 @@ pub(super) const BLOCK: u64 = 4096;
 #[derive(Debug)]
 pub struct Spool {
     pub(super) limits: Limits,
+    /// Bytes of the budget that are left free. The same in every life of the process, whatever size of segments is asked
+    /// for in between: otherwise a restart would find too much on disk and drop what was safe.
+    spare: u64,
     pub(super) segments: BTreeMap<Number, Segment>,
     /// The number of the next new segment.
     pub(super) next: Number,
@@ -137,6 +140,7 @@ impl Spool {
                     .min(usize::try_from(limits.budget / 4).unwrap_or(usize::MAX)),
                 ..limits
             },
+            spare: (limits.segment as u64).min(limits.budget / 8),
             segments: BTreeMap::new(),
             next: Number(1),
             removals: VecDeque::new(),
@@ -376,9 +380,8 @@ impl Spool {
     /// Drops the damaged and then the oldest, so that what is on disk and what will be written fits the budget.
     /// Room for compressing one segment is left, as that needs both forms for a moment.
     fn keep_within_budget(&mut self) {
-        let spare = (self.limits.segment as u64).min(self.limits.budget / 8);
         let mut total = self.segments.values().map(Segment::cost).sum::<u64>();
-        while total > self.limits.budget - spare {
+        while total > self.limits.budget - self.spare {
             let mut closed = self.segments.iter().filter(|(_, s)| s.state != State::Open);
             let oldest = closed
                 .clone()

@@ -228,6 +228,22 @@ proptest! {
     }
 
     #[test]
+    fn a_restart_after_smaller_segments_drops_nothing(
+        lens in prop::collection::vec(1500..4000u16, 8..16),
+        limit in 1000..4500u16,
+    ) {
+        let mut run = Run::start(Disk::default(), LIMITS, Vec::new());
+        run.step(&Step::Limit(limit));
+        for len in lens {
+            run.step(&Step::Append(len));
+        }
+        run.step(&Step::Flush);
+        let lines = run.lines();
+        let after = Run::start(run.disk.clone(), LIMITS, Vec::new());
+        prop_assert_eq!(after.lines(), lines);
+    }
+
+    #[test]
     fn a_killed_process_loses_nothing_that_it_took_in(
         steps in prop::collection::vec(step(), 1..40),
     ) {
