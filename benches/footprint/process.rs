@@ -8,9 +8,9 @@ pub(crate) struct Look {
     memory: BTreeMap<String, u64>,
     /// Of `smaps_rollup`, in KiB.
     rollup: BTreeMap<String, u64>,
-    voluntary: u64,
-    involuntary: u64,
-    threads: usize,
+    /// Voluntary and other context switches of each thread. One that came and went between two looks is missed; the
+    /// main thread, which does the waiting, never is.
+    switches: BTreeMap<String, [u64; 2]>,
     descriptors: usize,
     /// User and system time, in ticks of 10 ms.
     ticks: u64,
@@ -22,25 +22,23 @@ impl Look {
     pub(crate) fn at(pid: u32) -> Self {
         let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
         let memory = numbers(&read("status"));
-        // The main thread's count only; each thread keeps its own.
-        let (mut voluntary, mut involuntary, mut threads) = (0, 0, 0);
+        let mut switches = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            let Ok(status) = fs::read_to_string(task.unwrap().path().join("status")) else {
+            let task = task.unwrap();
+            let Ok(status) = fs::read_to_string(task.path().join("status")) else {
                 continue;
             };
             let status = numbers(&status);
-            voluntary += status["voluntary_ctxt_switches"];
-            involuntary += status["nonvoluntary_ctxt_switches"];
-            threads += 1;
+            let counts = ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"];
+            let thread = task.file_name().to_string_lossy().into_owned();
+            switches.insert(thread, counts.map(|name| status[name]));
         }
         let stat = read("stat");
         let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
         Self {
             rollup: numbers(&read("smaps_rollup")),
             memory,
-            voluntary,
-            involuntary,
-            threads,
+            switches,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
             ticks: fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap(),
             written: numbers(&read("io"))["write_bytes"],
@@ -59,16 +57,25 @@ impl Look {
         );
         println!(
             "  threads {}, descriptors {}",
-            self.threads, self.descriptors
+            self.switches.len(),
+            self.descriptors
         );
         let a_second = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds as f64;
         println!(
             "  context switches a second: {:.2} voluntary, {:.2} not; CPU {:.2} ms a second; {:.0} bytes written a second",
-            a_second(self.voluntary, before.voluntary),
-            a_second(self.involuntary, before.involuntary),
+            a_second(self.switches_since(before, 0), 0),
+            a_second(self.switches_since(before, 1), 0),
             a_second(self.ticks, before.ticks) * 10.0,
             a_second(self.written, before.written),
         );
+    }
+
+    fn switches_since(&self, before: &Self, which: usize) -> u64 {
+        let one = |(thread, now): (&String, &[u64; 2])| {
+            let then = before.switches.get(thread).map_or(0, |then| then[which]);
+            now[which].saturating_sub(then)
+        };
+        self.switches.iter().map(one).sum()
     }
 }
 

@@ -41,9 +41,7 @@ impl Jobs {
                     450,
                 ),
                 _ => (
-                    format!(
-                        "evtdig -4 -U --type 16 --class 1 --query example.org -A {id} {target}"
-                    ),
+                    format!("evtdig -4 --type 16 --class 1 --query example.org -A {id} {target}"),
                     1_800,
                     900,
                 ),
@@ -78,8 +76,13 @@ impl Jobs {
     }
 
     fn toml(&self) -> String {
-        let periodic = self.periodic.iter().map(|(command, interval, spread)| {
-            format!("[[measurement]]\ncommand = \"{command}\"\ninterval = {interval}\nspread = {spread}\n")
+        let periodic = self.periodic.iter().enumerate();
+        let periodic = periodic.map(|(number, (command, interval, spread))| {
+            // Phases of their own, so that every minute is like the others.
+            let start = u64::try_from(number).unwrap_or(0) * 7 % interval;
+            format!(
+                "[[measurement]]\ncommand = \"{command}\"\ninterval = {interval}\nstart = {start}\nspread = {spread}\n"
+            )
         });
         let one_offs = self
             .one_offs
