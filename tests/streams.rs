@@ -249,11 +249,13 @@ fn binding_to_what_is_not_there_fails() {
 
 #[test]
 fn a_reset_ends_with_its_errno() {
-    let (to, served) = serve("127.0.0.1:0", |peer| {
+    let (to, served) = serve("127.0.0.1:0", |mut peer| {
+        // Once the client knows that it is connected: a reset that comes before is a connect that failed.
+        peer.read_exact(&mut [0; 5]).expect("a request");
         let peer = socket2::Socket::from(peer);
         peer.set_linger(Some(Duration::ZERO)).expect("linger");
     });
-    let told = Client::new(to, None, b"").run();
+    let told = Client::new(to, None, b"hello").run();
     served.join().expect("the server ended");
     let errno = Some(nix::libc::ECONNRESET);
     assert_eq!(*last(&told), Input::Ended { on: ON, errno });
