@@ -11,6 +11,8 @@
     reason = "a test fails by panicking and speaks on stdout"
 )]
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/everybody.rs"]
 mod everybody;
 #[path = "support/netns.rs"]
@@ -25,22 +27,15 @@ use std::{
     process::ExitCode,
 };
 
+use cases::{Case, cases};
 use support::{
     lab::{Lab, runtime},
     service::Service,
 };
 
-type Case = (&'static str, fn());
-
-const CASES: &[Case] = &[
-    (
-        "every_type_measures_while_confined",
-        every_type_measures_while_confined,
-    ),
-    (
-        "what_was_given_up_stays_given_up",
-        what_was_given_up_stays_given_up,
-    ),
+const CASES: &[Case] = cases![
+    every_type_measures_while_confined,
+    what_was_given_up_stays_given_up,
 ];
 
 fn main() -> ExitCode {
@@ -48,21 +43,7 @@ fn main() -> ExitCode {
         return netns::run_inside();
     }
     netns::run("ip link set lo up");
-    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let mut failed = 0;
-    for (name, case) in CASES {
-        if filter.as_deref().is_some_and(|part| !name.contains(part)) {
-            continue;
-        }
-        let passed = std::panic::catch_unwind(case).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += u32::from(!passed);
-    }
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    cases::run(CASES)
 }
 
 /// The layers that the process says it has.

@@ -9,6 +9,8 @@
     reason = "a test fails by panicking and speaks on stdout"
 )]
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/netns.rs"]
 mod netns;
 
@@ -21,6 +23,7 @@ use std::{
     thread,
 };
 
+use cases::{Case, cases};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -36,11 +39,7 @@ const UNREACHABLE: [&str; 2] = ["203.0.113.1", "2001:db8:f::1"];
 const SILENT: &str = "203.0.113.2";
 const FORBIDDEN: &str = "203.0.113.3";
 
-macro_rules! cases {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn())),*] };
-}
-
-const CASES: &[(&str, fn())] = cases![
+const CASES: &[Case] = cases![
     help_says_what_there_is,
     what_cannot_be_used_is_said_on_stderr,
     ping_answers,
@@ -69,21 +68,7 @@ fn main() -> ExitCode {
     }
     netns::two_hosts_and_a_router();
     prepare();
-    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let mut failed = 0;
-    for (name, case) in CASES {
-        if filter.as_deref().is_some_and(|part| !name.contains(part)) {
-            continue;
-        }
-        let passed = std::panic::catch_unwind(case).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += u32::from(!passed);
-    }
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    cases::run(CASES)
 }
 
 /// A resolver file and a hosts file of our own, in a mount namespace of our own; servers on loopback.

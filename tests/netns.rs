@@ -9,6 +9,8 @@
     reason = "a test fails by panicking and speaks on stdout"
 )]
 
+#[path = "support/cases.rs"]
+mod cases;
 #[path = "support/netns.rs"]
 mod netns;
 #[path = "support/script.rs"]
@@ -16,6 +18,7 @@ mod script;
 
 use std::{net::IpAddr, process::ExitCode};
 
+use cases::{Case, cases};
 use script::{Told, answers, echo_request, exchange, kernel_times, net, open_net};
 use starling::{
     measurement::{
@@ -29,109 +32,48 @@ const FAR: [&str; 2] = ["198.51.100.2", "2001:db8:2::2"];
 const ROUTER: [&str; 2] = ["192.0.2.254", "2001:db8:1::fe"];
 const NEAR: [&str; 2] = ["192.0.2.1", "2001:db8:1::1"];
 
-type Case = (&'static str, fn());
-
-const CASES: &[Case] = &[
-    (
-        "a_host_behind_a_router_answers",
-        a_host_behind_a_router_answers,
-    ),
-    (
-        "a_neighbour_answers_with_its_own_hop_limit",
-        a_neighbour_answers_with_its_own_hop_limit,
-    ),
-    ("loopback_answers", loopback_answers),
-    (
-        "a_reply_follows_its_request_in_kernel_time",
-        a_reply_follows_its_request_in_kernel_time,
-    ),
-    (
-        "a_late_wake_up_is_no_slow_network",
-        a_late_wake_up_is_no_slow_network,
-    ),
-    ("what_nobody_answers_is_lost", what_nobody_answers_is_lost),
-    ("no_route_fails_when_opened", no_route_fails_when_opened),
-    (
-        "a_prohibition_fails_the_next_request",
-        a_prohibition_fails_the_next_request,
-    ),
-    ("binding_is_honoured_or_fails", binding_is_honoured_or_fails),
-    (
-        "packets_leave_from_the_configured_source",
-        packets_leave_from_the_configured_source,
-    ),
-    (
-        "a_new_route_counts_from_the_next_run_on",
-        a_new_route_counts_from_the_next_run_on,
-    ),
-    (
-        "a_spent_hop_limit_is_told_by_the_router",
-        a_spent_hop_limit_is_told_by_the_router,
-    ),
-    (
-        "the_target_ends_every_kind_of_probe",
-        the_target_ends_every_kind_of_probe,
-    ),
-    (
-        "a_packet_that_must_not_be_cut_is_refused",
-        a_packet_that_must_not_be_cut_is_refused,
-    ),
-    (
-        "traffic_class_and_options_are_sent",
-        traffic_class_and_options_are_sent,
-    ),
-    (
-        "two_hundred_pings_at_once_do_not_mix",
-        two_hundred_pings_at_once_do_not_mix,
-    ),
-    (
-        "two_hundred_probes_at_once_do_not_mix",
-        two_hundred_probes_at_once_do_not_mix,
-    ),
-    (
-        "a_udp_exchange_is_stamped_and_a_refusal_told",
-        a_udp_exchange_is_stamped_and_a_refusal_told,
-    ),
-    ("the_caps_hold", the_caps_hold),
-    ("without_raw_sockets", without_raw_sockets),
+const CASES: &[Case] = cases![
+    a_host_behind_a_router_answers,
+    a_neighbour_answers_with_its_own_hop_limit,
+    loopback_answers,
+    a_reply_follows_its_request_in_kernel_time,
+    a_late_wake_up_is_no_slow_network,
+    what_nobody_answers_is_lost,
+    no_route_fails_when_opened,
+    a_prohibition_fails_the_next_request,
+    binding_is_honoured_or_fails,
+    packets_leave_from_the_configured_source,
+    a_new_route_counts_from_the_next_run_on,
+    a_spent_hop_limit_is_told_by_the_router,
+    the_target_ends_every_kind_of_probe,
+    a_packet_that_must_not_be_cut_is_refused,
+    traffic_class_and_options_are_sent,
+    two_hundred_pings_at_once_do_not_mix,
+    two_hundred_probes_at_once_do_not_mix,
+    a_udp_exchange_is_stamped_and_a_refusal_told,
+    the_caps_hold,
+    without_raw_sockets,
 ];
 
 /// Run by themselves without the privilege to open raw sockets.
-const UNPRIVILEGED: &[Case] = &[
-    ("unprivileged_ping", unprivileged_ping),
-    ("unprivileged_probes", unprivileged_probes),
-    (
-        "unprivileged_tcp_probe_says_why_not",
-        unprivileged_tcp_probe_says_why_not,
-    ),
+const UNPRIVILEGED: &[Case] = cases![
+    unprivileged_ping,
+    unprivileged_probes,
+    unprivileged_tcp_probe_says_why_not,
 ];
 
 fn main() -> ExitCode {
     if !netns::is_inside() {
         return netns::run_inside();
     }
-    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
-    let cases = if filter.as_deref() == Some("unprivileged") {
+    let cases = if cases::asked().as_deref() == Some("unprivileged") {
         UNPRIVILEGED
     } else {
         netns::two_hosts_and_a_router();
         CASES
     };
     let _stamping = script::stamping();
-    let mut failed = 0;
-    for (name, case) in cases {
-        if filter.as_deref().is_some_and(|part| !name.contains(part)) {
-            continue;
-        }
-        let passed = std::panic::catch_unwind(case).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += u32::from(!passed);
-    }
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    cases::run(cases)
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -17,41 +17,24 @@ use starling::{
 };
 
 use super::{
-    Case, Measured, block_on, host_time, items, measure, measure_after, netns, open_net, run,
-    script, timeless,
+    Measured, block_on,
+    cases::{Case, cases},
+    host_time, items, measure, measure_after, netns, open_net, run, script, timeless,
 };
 
-pub(crate) const CASES: &[Case] = &[
-    ("every_hop_is_found_in_order", every_hop_is_found_in_order),
-    ("a_listening_target_says_so", a_listening_target_says_so),
-    ("every_refusal_has_its_letter", every_refusal_has_its_letter),
-    (
-        "a_neighbour_that_is_missing_is_a_host",
-        a_neighbour_that_is_missing_is_a_host,
-    ),
-    (
-        "a_narrow_hop_makes_probes_shrink",
-        a_narrow_hop_makes_probes_shrink,
-    ),
-    (
-        "a_known_narrow_path_loses_large_probes",
-        a_known_narrow_path_loses_large_probes,
-    ),
-    (
-        "a_narrow_hop_that_says_nothing_is_silence",
-        a_narrow_hop_that_says_nothing_is_silence,
-    ),
-    (
-        "silence_ends_at_the_gap_limit",
-        silence_ends_at_the_gap_limit,
-    ),
-    ("each_run_takes_the_next_path", each_run_takes_the_next_path),
-    ("ping_crosses_the_chain", ping_crosses_the_chain),
-    ("ntp_crosses_the_chain", ntp_crosses_the_chain),
-    (
-        "two_hundred_runs_of_all_kinds_do_not_mix",
-        two_hundred_runs_of_all_kinds_do_not_mix,
-    ),
+pub(crate) const CASES: &[Case] = cases![
+    every_hop_is_found_in_order,
+    a_listening_target_says_so,
+    every_refusal_has_its_letter,
+    a_neighbour_that_is_missing_is_a_host,
+    a_narrow_hop_makes_probes_shrink,
+    a_known_narrow_path_loses_large_probes,
+    a_narrow_hop_that_says_nothing_is_silence,
+    silence_ends_at_the_gap_limit,
+    each_run_takes_the_next_path,
+    ping_crosses_the_chain,
+    ntp_crosses_the_chain,
+    two_hundred_runs_of_all_kinds_do_not_mix,
 ];
 
 /// Routers in the chain.

@@ -4,44 +4,23 @@
 use starling::wire::checksum::checksum;
 
 use super::{
-    Case,
+    cases::{Case, cases},
     double::{TTL, V4, V6, WAYS, Way, against, flipped, latest},
     items,
 };
 
-pub(crate) const CASES: &[Case] = &[
-    ("probes_keep_to_their_path", probes_keep_to_their_path),
-    ("labels_of_a_router_are_told", labels_of_a_router_are_told),
-    (
-        "a_broken_extension_is_not_told",
-        a_broken_extension_is_not_told,
-    ),
-    (
-        "every_unreachable_code_is_told",
-        every_unreachable_code_is_told,
-    ),
-    ("changed_quotes_are_told", changed_quotes_are_told),
-    ("segments_are_told", segments_are_told),
-    (
-        "second_answers_are_duplicates",
-        second_answers_are_duplicates,
-    ),
-    (
-        "answers_that_come_late_say_so",
-        answers_that_come_late_say_so,
-    ),
-    (
-        "an_answer_before_its_probe_is_empty",
-        an_answer_before_its_probe_is_empty,
-    ),
-    (
-        "anyone_may_send_an_echo_reply",
-        anyone_may_send_an_echo_reply,
-    ),
-    (
-        "forged_answers_to_probes_are_ignored",
-        forged_answers_to_probes_are_ignored,
-    ),
+pub(crate) const CASES: &[Case] = cases![
+    probes_keep_to_their_path,
+    labels_of_a_router_are_told,
+    a_broken_extension_is_not_told,
+    every_unreachable_code_is_told,
+    changed_quotes_are_told,
+    segments_are_told,
+    second_answers_are_duplicates,
+    answers_that_come_late_say_so,
+    an_answer_before_its_probe_is_empty,
+    anyone_may_send_an_echo_reply,
+    forged_answers_to_probes_are_ignored,
 ];
 
 const PROTOCOLS: [&str; 3] = ["-I", "-U", "-T"];

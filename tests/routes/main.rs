@@ -9,6 +9,8 @@
     reason = "a test fails by panicking and speaks on stdout"
 )]
 
+#[path = "../support/cases.rs"]
+mod cases;
 mod chain;
 mod double;
 mod hostile;
@@ -21,6 +23,7 @@ mod script;
 
 use std::{net::UdpSocket, process::ExitCode, thread::JoinHandle};
 
+use cases::{Case, cases};
 use script::{block_on, open_net};
 use starling::{
     measurement::{Carry, Input, Outcome, Rules, Run, Spec, Version},
@@ -37,61 +40,31 @@ const WAYS: [(&str, &str, &str); 2] = [
     ("-6", "2001:db8:2::2", "2001:db8:1::fe"),
 ];
 
-type Case = (&'static str, fn());
-
-const CASES: &[Case] = &[
-    (
-        "every_protocol_finds_router_and_target",
-        every_protocol_finds_router_and_target,
-    ),
-    ("a_hop_before_the_first", a_hop_before_the_first),
-    (
-        "probes_that_must_not_be_cut_are_lost",
-        probes_that_must_not_be_cut_are_lost,
-    ),
-    (
-        "a_hundred_traceroutes_at_once_do_not_mix",
-        a_hundred_traceroutes_at_once_do_not_mix,
-    ),
-    (
-        "a_recorded_run_replays_to_the_same_route",
-        a_recorded_run_replays_to_the_same_route,
-    ),
-    (
-        "a_server_on_this_host_has_the_same_time",
-        a_server_on_this_host_has_the_same_time,
-    ),
-    ("nobody_at_the_port_is_a_loss", nobody_at_the_port_is_a_loss),
+const CASES: &[Case] = cases![
+    every_protocol_finds_router_and_target,
+    a_hop_before_the_first,
+    probes_that_must_not_be_cut_are_lost,
+    a_hundred_traceroutes_at_once_do_not_mix,
+    a_recorded_run_replays_to_the_same_route,
+    a_server_on_this_host_has_the_same_time,
+    nobody_at_the_port_is_a_loss,
 ];
 
 fn main() -> ExitCode {
     if !netns::is_inside() {
         return netns::run_inside();
     }
-    let filter = std::env::args().skip(1).find(|word| !word.starts_with('-'));
     netns::two_hosts_and_a_router();
     chain::build();
     double::build();
     let _stamping = script::stamping();
-    let mut failed = 0;
-    for (name, case) in CASES
-        .iter()
-        .chain(chain::CASES)
-        .chain(hostile::CASES)
-        .chain(replies::CASES)
-    {
-        if filter.as_deref().is_some_and(|part| !name.contains(part)) {
-            continue;
-        }
-        let passed = std::panic::catch_unwind(case).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += u32::from(!passed);
-    }
-    if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    cases::run(
+        CASES
+            .iter()
+            .chain(chain::CASES)
+            .chain(hostile::CASES)
+            .chain(replies::CASES),
+    )
 }
 
 /// A finished run.

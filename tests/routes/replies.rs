@@ -3,25 +3,16 @@
 use starling::wire::ntp::{Ntp, SERVER, Timestamp};
 
 use super::{
-    Case,
+    cases::{Case, cases},
     double::{TTL, WAYS, Way, against, flipped, latest},
     items,
 };
 
-pub(crate) const CASES: &[Case] = &[
-    (
-        "pings_are_doubled_and_reordered",
-        pings_are_doubled_and_reordered,
-    ),
-    (
-        "forged_replies_to_pings_are_ignored",
-        forged_replies_to_pings_are_ignored,
-    ),
-    (
-        "times_are_credited_to_their_request",
-        times_are_credited_to_their_request,
-    ),
-    ("forged_times_are_ignored", forged_times_are_ignored),
+pub(crate) const CASES: &[Case] = cases![
+    pings_are_doubled_and_reordered,
+    forged_replies_to_pings_are_ignored,
+    times_are_credited_to_their_request,
+    forged_times_are_ignored,
 ];
 
 fn pings_are_doubled_and_reordered() {
