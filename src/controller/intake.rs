@@ -41,7 +41,19 @@ pub(super) struct Intake {
 struct Waiting {
     posted: Posted,
     response: Response,
+    /// Of the lines that it brought first.
     digests: Vec<Digest>,
+    /// Of the lines that an earlier post brought, which may be waiting itself.
+    repeated: Vec<Digest>,
+    /// A post that brought such a line first could not be stored.
+    is_undone: bool,
+}
+
+/// The lines of a post by what is known of them.
+#[derive(Debug, Default)]
+struct Sorted {
+    digests: Vec<Digest>,
+    repeated: Vec<Digest>,
 }
 
 /// Who posts, and how it goes wrong if it is to.
@@ -131,7 +143,7 @@ impl Intake {
         let response = sender.fault.map_or_else(Response::ok, spoil);
         posted.unshown = lines.rejected - lines.others.len();
         posted.rejected = lines.others;
-        let digests = self.sort(sender.probe, &lines.results, &mut posted);
+        let sorted = self.sort(sender.probe, &lines.results, &mut posted);
         if source == Source::Main {
             posted.missing = missing(&lines.results);
         }
@@ -150,7 +162,9 @@ impl Intake {
             Waiting {
                 posted,
                 response,
-                digests,
+                digests: sorted.digests,
+                repeated: sorted.repeated,
+                is_undone: false,
             },
         );
         vec![Output::Store { ticket, records }]
@@ -162,10 +176,20 @@ impl Intake {
             return Vec::new();
         };
         let Some(cause) = failed else {
+            if waiting.is_undone {
+                // Acknowledged, the lines that it repeats would be lost. Its own are stored: next time they are known.
+                let cause = "lines that it repeats could not be stored".to_owned();
+                let response = Response::refused(503, "results cannot be stored now");
+                return answered(ticket, waiting.posted, response, Some(cause));
+            }
             return answered(ticket, waiting.posted, waiting.response, None);
         };
         for digest in &waiting.digests {
             self.remembered.remove(digest);
+        }
+        for other in self.waiting.values_mut() {
+            let mut repeated = other.repeated.iter();
+            other.is_undone |= repeated.any(|digest| waiting.digests.contains(digest));
         }
         waiting.posted.accepted.clear();
         waiting.posted.duplicates = 0;
@@ -173,9 +197,9 @@ impl Intake {
         answered(ticket, waiting.posted, response, Some(cause))
     }
 
-    /// Sorts lines into accepted, repeated and rejected; gives what is newly remembered.
-    fn sort(&mut self, probe: ProbeId, lines: &[Line<'_>], posted: &mut Posted) -> Vec<Digest> {
-        let mut digests = Vec::new();
+    /// Sorts lines into accepted, repeated and rejected; remembers the accepted.
+    fn sort(&mut self, probe: ProbeId, lines: &[Line<'_>], posted: &mut Posted) -> Sorted {
+        let mut sorted = Sorted::default();
         for line in lines {
             match &line.reading {
                 Err(because) => {
@@ -192,9 +216,10 @@ impl Intake {
                     let digest = digest(probe, line.text);
                     if self.remembered.contains(&digest) {
                         posted.duplicates += 1;
+                        sorted.repeated.push(digest);
                         continue;
                     }
-                    digests.push(digest);
+                    sorted.digests.push(digest);
                     posted.accepted.push(Accepted {
                         id: reading.id,
                         measured: reading.measured,
@@ -203,10 +228,10 @@ impl Intake {
                 }
             }
         }
-        for digest in &digests {
+        for digest in &sorted.digests {
             self.remembered.insert(*digest);
         }
-        digests
+        sorted
     }
 
     /// How long a probe has to wait if this post is one too many. Posts for the time only are always let through:

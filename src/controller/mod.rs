@@ -17,6 +17,7 @@ mod intake;
 pub mod messages;
 pub mod network;
 pub mod registry;
+pub mod request;
 pub mod schedule;
 mod serve;
 mod ssh;

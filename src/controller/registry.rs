@@ -130,7 +130,10 @@ impl Registry {
         if listed.is_none() && self.known.len() >= self.max {
             return None;
         }
-        let (id, standing) = listed.unwrap_or((self.free_id(), Standing::Open));
+        let (id, standing) = match listed {
+            Some(listed) => listed,
+            None => (self.free_id()?, Standing::Open),
+        };
         let port = self.free_port()?;
         self.ids.insert(key.clone(), id);
         self.known.insert(
@@ -180,10 +183,14 @@ impl Registry {
         Some(probe)
     }
 
-    fn free_id(&self) -> ProbeId {
+    /// The number after the highest; where that is the last of all, the lowest that nobody has.
+    fn free_id(&self) -> Option<ProbeId> {
         let listed = self.listed.iter().map(|(_, probe)| probe.id);
         let known = self.known.keys().map(|id| id.0);
-        ProbeId(listed.chain(known).max().unwrap_or(0).saturating_add(1))
+        let taken: std::collections::BTreeSet<u32> = listed.chain(known).collect();
+        let next = taken.last().map_or(Some(1), |last| last.checked_add(1));
+        let free = next.or_else(|| (1..=u32::MAX).find(|id| !taken.contains(id)));
+        free.map(ProbeId)
     }
 
     fn free_port(&self) -> Option<u16> {
@@ -302,7 +309,19 @@ mod tests {
         assert_eq!(registry.enter(&key(3)).unwrap().id, ProbeId(77));
         assert_eq!(registry.enter(&key(4)).unwrap().id, ProbeId(5));
         assert!(registry.is_approved(ProbeId(77)) && !registry.is_approved(ProbeId(5)));
-        assert_eq!(registry.free_id(), ProbeId(78));
+        assert_eq!(registry.free_id(), Some(ProbeId(78)));
+    }
+
+    #[test]
+    fn behind_the_last_number_of_all_the_free_ones_are_given_out() {
+        let mut config = config(Approval::Automatic, UnknownKeys::Refuse);
+        config.probes = vec![
+            listed(u32::MAX, key(3).as_line(), true),
+            listed(1, key(4).as_line(), true),
+        ];
+        let mut registry = Registry::new(&config, Vec::new());
+        let numbers = [1, 2, 3].map(|number| registry.enter(&key(number)).unwrap().id.0);
+        assert_eq!(numbers, [2, 3, u32::MAX]);
     }
 
     #[test]

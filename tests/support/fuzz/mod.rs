@@ -5,6 +5,7 @@
 
 mod agent;
 pub(crate) mod bytes;
+mod controller;
 pub(crate) mod machine;
 mod peer;
 pub(crate) mod protocol;
@@ -51,6 +52,8 @@ pub(crate) const TARGETS: &[(&str, Body)] = &[
     ("session", agent::session),
     ("schedule", agent::schedule),
     ("uploader", agent::uploader),
+    ("request", controller::request),
+    ("network", controller::network),
 ];
 
 /// The function of a target.

@@ -53,6 +53,8 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "session" => sessions(),
         "schedule" => hex(SCHEDULES),
         "uploader" => uploaders(),
+        "request" => texts(REQUESTS),
+        "network" => networks(),
         _ => Vec::new(),
     }
 }
@@ -520,6 +522,33 @@ fn uploaders() -> Vec<Vec<u8>> {
         seed.extend(&line[..line.len().min(255)]);
         seed.extend([7, 7, 4, 0, 6, 0, 200, 7]);
         seeds.push(seed);
+    }
+    seeds
+}
+
+/// Pieces, then a request.
+const REQUESTS: &[&str] = &[
+    "\x07POST /?PROBE_ID=1&SESSION_ID=fa HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+     User-Agent: httppost for atlas.ripe.net\r\nContent-Length: 5\r\n\r\nhello",
+    "\x03POST /?PROBE_ID=1&SESSION_ID=fa&SRC=oneoff HTTP/1.0\r\ncontent-length: 0\r\n\r\n",
+    "\0POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "\x01GET / HTTP/1.1\nContent-Length: 1\nContent-Length: 2\n\n",
+    "\x02\x16\x03\x01\x02\0\x01\0\x01~\x03\x03",
+    "\x04POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+];
+
+/// Configuration and limits, then a probe that registers, comes, is told, posts, is asked for things and leaves; with
+/// a disk that works and one that does not.
+fn networks() -> Vec<Vec<u8>> {
+    let come = "00 00 00  03 00 01  02 00  01 01 00  04 00  05 00 02  06 00  0b 00";
+    // Two posts with a line in common while the disk is busy; the first fails.
+    let post = "07 00 00 08 3d31303031 0a3d32  07 00 00 05 3d31303031  0a 01 0a 00  07 00 00 05 3d31303031 0a 00";
+    let asked = "0c 01 00 13 657670696e67202d34203139322e302e322e31 0b 00  0c 12 00 00 04  07 00 01 02 3d33 0a 00
+                 0c 07 01 00  0c 17 01 00  0d  00 01 00  06 00  0e 0000 ffff  0f 00 0f 00";
+    let mut seeds = Vec::new();
+    for front in ["00 00", "00 01", "13 02", "01 08", "10 10", "0c 00"] {
+        let text = [front, come, post, asked].join(" ");
+        seeds.extend(hex(&[&text]));
     }
     seeds
 }
