@@ -558,5 +558,4 @@ fn first_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "network_tests.rs"]
 mod tests;
