@@ -1,13 +1,13 @@
 //! `starling key`: the probe's identity.
 
 use super::{Exit, Failure, KeyArgs, KeyCommand, Outcome, print};
-use crate::key::{KeyType, ProbeKey};
+use crate::{
+    config::key_file,
+    key::{KeyType, ProbeKey},
+};
 
 pub(super) fn main(args: &KeyArgs) -> Outcome {
-    let path = args
-        .key_file
-        .clone()
-        .unwrap_or_else(|| args.data_dir.join("probe_key"));
+    let path = key_file(args.key_file.as_deref(), &args.data_dir);
     let refused = |error| Failure::new(Exit::OsError, error);
     let key = match &args.command {
         KeyCommand::Show => ProbeKey::load(&path).map_err(refused)?,

@@ -14,6 +14,7 @@ use clap_mangen::{
 };
 
 use super::{CompletionsArgs, Exit, Failure, ManArgs, Outcome, Shell, measure, print};
+use crate::config::DATA_DIR;
 
 /// The names of the exit codes, as the pages list them.
 const EXITS: [(Exit, &str); 8] = [
@@ -41,7 +42,7 @@ const FILES: [(&str, &str); 4] = [
         "The controller's configuration.",
     ),
     (
-        "/var/lib/starling",
+        DATA_DIR,
         "The probe's key, the state of its session and its results.",
     ),
     (

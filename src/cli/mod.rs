@@ -14,12 +14,18 @@ mod print;
 mod run;
 mod status;
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::{
-    config::{LogFormat, LogLevel, Server, parse_duration},
+    config::{Config, ConfigError, DATA_DIR, LogFormat, LogLevel, Server, parse_duration},
     dialect::Dialect,
     observe,
 };
@@ -135,6 +141,43 @@ impl LogArgs {
     }
 }
 
+/// Which probe it is: what is laid over the configuration file by all that read it.
+#[derive(Args, Clone, Debug)]
+struct ProbeArgs {
+    /// Where keys, state and results are kept.
+    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The probe's private key file.
+    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Register here instead of with the production servers: `HOST:PORT=ssh-rsa AAAA…`. May be repeated.
+    #[arg(
+        long = "registration-server",
+        env = "STARLING_REGISTRATION_SERVERS",
+        value_delimiter = ',',
+        value_name = "SERVER"
+    )]
+    registration_servers: Vec<Server>,
+}
+
+impl ProbeArgs {
+    /// Flag over environment over file over default.
+    fn over(&self, file: Option<&Path>) -> Result<Config, ConfigError> {
+        let mut config = file.map(Config::load).transpose()?.unwrap_or_default();
+        if let Some(folder) = &self.data_dir {
+            config.data_dir.clone_from(folder);
+        }
+        if let Some(file) = &self.key_file {
+            config.key_file = Some(file.clone());
+        }
+        if !self.registration_servers.is_empty() {
+            let servers = &mut config.registration.servers;
+            servers.clone_from(&self.registration_servers);
+        }
+        Ok(config)
+    }
+}
+
 #[derive(Args, Debug)]
 struct LabArgs {
     /// Stop by itself after this long; exit 0 only if results of every scheduled measurement were accepted.
@@ -172,20 +215,8 @@ struct RunArgs {
     /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
     #[arg(long)]
     print_config: bool,
-    /// Where keys, state and results are kept.
-    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The probe's private key file.
-    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Register here instead of with the production servers: `HOST:PORT=ssh-rsa AAAA…`. May be repeated.
-    #[arg(
-        long = "registration-server",
-        env = "STARLING_REGISTRATION_SERVERS",
-        value_delimiter = ',',
-        value_name = "SERVER"
-    )]
-    registration_servers: Vec<Server>,
+    #[command(flatten)]
+    probe: ProbeArgs,
     /// The form of results and options.
     #[arg(long, env = "STARLING_DIALECT", value_name = "DIALECT")]
     dialect: Option<Dialect>,
@@ -300,7 +331,7 @@ struct StatusArgs {
         long,
         env = "STARLING_DATA_DIR",
         value_name = "DIR",
-        default_value = "/var/lib/starling"
+        default_value = DATA_DIR
     )]
     data_dir: PathBuf,
     /// The agent's own document, for programs.
@@ -325,7 +356,12 @@ enum Health {
 }
 
 #[derive(Args, Debug)]
-#[command(after_help = "Exits with 0 if nothing is a problem, warnings or not; else with 1.")]
+#[command(
+    after_help = "Exits with 0 if nothing is a problem, warnings or not; else with 1.",
+    mut_arg("registration_servers", |servers| servers.help(
+        "Look at this server instead of the configured ones: `HOST:PORT=ssh-rsa AAAA…`. May be repeated"
+    ))
+)]
 struct CheckArgs {
     /// Go to the network: look up names, and greet each registration server without logging in.
     #[arg(long)]
@@ -336,20 +372,8 @@ struct CheckArgs {
     /// The configuration file; without it, the defaults.
     #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where keys, state and results are kept.
-    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The probe's private key file.
-    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Look at this server instead of the configured ones: `HOST:PORT=ssh-rsa AAAA…`. May be repeated.
-    #[arg(
-        long = "registration-server",
-        env = "STARLING_REGISTRATION_SERVERS",
-        value_delimiter = ',',
-        value_name = "SERVER"
-    )]
-    registration_servers: Vec<Server>,
+    #[command(flatten)]
+    probe: ProbeArgs,
 }
 
 #[derive(Args, Debug)]
@@ -363,7 +387,7 @@ struct KeyArgs {
         env = "STARLING_DATA_DIR",
         global = true,
         value_name = "DIR",
-        default_value = "/var/lib/starling"
+        default_value = DATA_DIR
     )]
     data_dir: PathBuf,
     #[command(subcommand)]
@@ -405,7 +429,7 @@ struct MigrateArgs {
         long,
         env = "STARLING_DATA_DIR",
         value_name = "DIR",
-        default_value = "/var/lib/starling"
+        default_value = DATA_DIR
     )]
     data_dir: PathBuf,
     /// Our private key file; by default `probe_key` in the data directory.

@@ -137,22 +137,8 @@ async fn reread(
 
 /// Flag over environment over file over default.
 fn configuration(args: &RunArgs) -> Result<Config, Failure> {
-    let mut config = match &args.config {
-        Some(path) => Config::load(path).map_err(|error| Failure::new(Exit::Config, error))?,
-        None => Config::default(),
-    };
-    if let Some(folder) = &args.data_dir {
-        config.data_dir.clone_from(folder);
-    }
-    if let Some(file) = &args.key_file {
-        config.key_file = Some(file.clone());
-    }
-    if !args.registration_servers.is_empty() {
-        config
-            .registration
-            .servers
-            .clone_from(&args.registration_servers);
-    }
+    let read = args.probe.over(args.config.as_deref());
+    let mut config = read.map_err(|error| Failure::new(Exit::Config, error))?;
     if let Some(dialect) = args.dialect {
         config.dialect = dialect;
     }

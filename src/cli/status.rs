@@ -10,13 +10,12 @@ use std::{
 use super::{Exit, Failure, Health, Outcome, StatusArgs, print};
 use crate::{
     agent,
+    config::DATA_DIR,
     observe::status::{Queue, Report, SessionState, Tee, Trouble},
 };
 
 /// Where the unit's agent has its socket.
 const RUNTIME: &str = "/run/starling";
-/// The data directory of the unit's agent.
-const DATA: &str = "/var/lib/starling";
 /// A document is never longer; what says so is no agent of ours.
 const MOST_BYTES: u64 = 1 << 20;
 /// How long an agent may take to answer.
@@ -110,7 +109,7 @@ fn check(wanted: Health, data_dir: &Path) -> Outcome {
 /// The document of the agent that keeps this data directory.
 fn ask(data_dir: &Path) -> Result<String, Unasked> {
     let mut places: Vec<PathBuf> = Vec::new();
-    if data_dir == Path::new(DATA) {
+    if data_dir == Path::new(DATA_DIR) {
         places.push(agent::place(Some(Path::new(RUNTIME)), data_dir));
     }
     places.push(agent::place(None, data_dir));

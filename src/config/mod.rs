@@ -25,6 +25,9 @@ use serde::{
 
 use crate::dialect::Dialect;
 
+/// Where keys, state and results are kept, if nobody says otherwise.
+pub const DATA_DIR: &str = "/var/lib/starling";
+
 /// Everything that `starling run` can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -59,7 +62,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             dialect: Dialect::default(),
-            data_dir: PathBuf::from("/var/lib/starling"),
+            data_dir: PathBuf::from(DATA_DIR),
             key_file: None,
             registration: Registration::default(),
             measurement: Measurement::default(),
@@ -94,10 +97,14 @@ impl Config {
     /// The file of the probe's private key.
     #[must_use]
     pub fn key_file(&self) -> PathBuf {
-        self.key_file
-            .clone()
-            .unwrap_or_else(|| self.data_dir.join("probe_key"))
+        key_file(self.key_file.as_deref(), &self.data_dir)
     }
+}
+
+/// The file of the probe's private key: the one that is named, or its place in the data directory.
+#[must_use]
+pub fn key_file(named: Option<&Path>, data_dir: &Path) -> PathBuf {
+    named.map_or_else(|| data_dir.join("probe_key"), Path::to_owned)
 }
 
 impl FromStr for Config {

@@ -15,7 +15,6 @@ use serde::Serialize;
 use super::{CheckArgs, Exit, Failure, Outcome, print, runtime, seed};
 use crate::{
     clock::Clock,
-    config::{Config, ConfigError},
     net::{self, Net},
 };
 
@@ -79,7 +78,7 @@ impl Finding {
 
 pub(super) fn main(args: &CheckArgs) -> Outcome {
     let mut findings = Vec::new();
-    let config = match configuration(args) {
+    let config = match args.probe.over(args.config.as_deref()) {
         Ok(config) => config,
         Err(error) => {
             findings.push(Finding::error("configuration", error));
@@ -107,27 +106,6 @@ pub(super) fn main(args: &CheckArgs) -> Outcome {
         findings.extend(reach::findings(&config, &net, args.network).await);
     });
     finish(args, &findings)
-}
-
-/// What `starling run` would take with the same flags.
-fn configuration(args: &CheckArgs) -> Result<Config, ConfigError> {
-    let mut config = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
-    };
-    if let Some(folder) = &args.data_dir {
-        config.data_dir.clone_from(folder);
-    }
-    if let Some(file) = &args.key_file {
-        config.key_file = Some(file.clone());
-    }
-    if !args.registration_servers.is_empty() {
-        config
-            .registration
-            .servers
-            .clone_from(&args.registration_servers);
-    }
-    Ok(config)
 }
 
 /// Says what was found; the exit code is that of the worst.

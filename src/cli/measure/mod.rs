@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    config::DATA_DIR,
     dialect::Dialect,
     measurement::{
         Carry, Kind, Outcome, Rules, Run, Spec, Version,
@@ -26,9 +27,6 @@ use crate::{
     net::{self, Event, Net, recording},
     result::Document,
 };
-
-/// The directory that `/home/atlas` stands for where none is configured.
-const SPOOL: &str = "/var/lib/starling";
 
 pub(super) fn main(args: &MeasureArgs) -> super::Outcome {
     let verb = args.command.first().map_or("", String::as_str);
@@ -172,7 +170,7 @@ fn rules(args: &MeasureArgs) -> Rules {
     Rules {
         dialect: args.dialect,
         spool: std::env::var_os("STARLING_DATA_DIR")
-            .map_or_else(|| PathBuf::from(SPOOL), PathBuf::from),
+            .map_or_else(|| PathBuf::from(DATA_DIR), PathBuf::from),
         unsafe_paths: std::env::var_os("ATLAS_UNSAFE").is_some(),
     }
 }

@@ -16,7 +16,10 @@ use anyhow::{Context as _, anyhow};
 
 use self::layout::{Found, Setting};
 use super::{Exit, Failure, MigrateArgs, Outcome, print};
-use crate::key::{KeyError, ProbeKey};
+use crate::{
+    config,
+    key::{KeyError, ProbeKey},
+};
 
 /// What is to be done, all of it known before any of it is begun.
 #[derive(Debug)]
@@ -165,10 +168,7 @@ fn list<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
 }
 
 fn take_key(args: &MigrateArgs, key: &ProbeKey) -> Result<Vec<Step>, Failure> {
-    let target = args
-        .key_file
-        .clone()
-        .unwrap_or_else(|| args.data_dir.join("probe_key"));
+    let target = config::key_file(args.key_file.as_deref(), &args.data_dir);
     let mut steps = Vec::new();
     match ProbeKey::load(&target) {
         Ok(before) if before.fingerprint() == key.fingerprint() => {
