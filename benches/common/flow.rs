@@ -7,6 +7,9 @@ use super::capture::Packet;
 /// What a flow is told by: `udp` or `tcp`, and the port on our side.
 pub(crate) type Key = (&'static str, u16);
 
+/// What went over the wire, by flow.
+pub(crate) type Flows = BTreeMap<Key, Vec<Segment>>;
+
 /// One datagram or segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
@@ -23,8 +26,8 @@ pub(crate) struct Segment {
 }
 
 /// Everything that was captured, in order.
-pub(crate) fn flows(packets: &[Packet]) -> BTreeMap<Key, Vec<Segment>> {
-    let mut flows: BTreeMap<Key, Vec<Segment>> = BTreeMap::new();
+pub(crate) fn flows(packets: &[Packet]) -> Flows {
+    let mut flows = Flows::new();
     for packet in packets {
         if let Some((key, segment)) = read(packet) {
             flows.entry(key).or_default().push(segment);

@@ -11,3 +11,4 @@ pub(crate) mod load;
 #[path = "../../tests/support/netns.rs"]
 pub(crate) mod netns;
 pub(crate) mod runs;
+pub(crate) mod set;

@@ -27,7 +27,8 @@ use common::{
     inside,
     load::{self, Hogs, Load},
     netns,
-    runs::{self, Ran},
+    runs::Ran,
+    set,
 };
 
 /// The interface of the measuring host.
@@ -40,36 +41,14 @@ const V6: &str = "2001:db8:2::2";
 /// Counts CPU time of DNS runs, and compares reported times with captured ones.
 #[derive(Clone, Debug, clap::Parser)]
 struct Options {
-    /// Runs begun in a minute
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
-    rate: u32,
-    /// How long that is held
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    seconds: u64,
-    /// On an otherwise idle machine, or beside six CPU hogs
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Load::ALL)]
-    load: Vec<Load>,
+    #[command(flatten)]
+    set: set::Flags,
     /// Which parts
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL)]
     only: Vec<Part>,
     /// Queries of each kind that kdig is asked for
     #[arg(long, default_value_t = 100, value_name = "N")]
     kdig: usize,
-    /// Install nothing: what is missing is left out
-    #[arg(long)]
-    no_install: bool,
-    /// What cargo passes to every benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Inner use: make the runs
-    #[arg(long, hide = true)]
-    runs: bool,
-    /// Inner use: only runs of this kind
-    #[arg(long, hide = true, value_name = "INDEX")]
-    kind: Option<usize>,
-    /// Inner use: burn CPU time
-    #[arg(long, hide = true)]
-    hog: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -147,26 +126,20 @@ const KINDS: &[Kind] = &[
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.hog {
+    if options.set.hog {
         load::burn();
     }
     if !inside::is_inside() {
         return inside::enter(|| {
-            inside::need("unbound", "unbound", !options.no_install);
+            inside::need("unbound", "unbound", !options.set.no_install);
             if options.only.contains(&Part::Kdig) {
-                inside::need("kdig", "knot-dnsutils", !options.no_install);
+                inside::need("kdig", "knot-dnsutils", !options.set.no_install);
             }
         });
     }
-    if options.runs {
-        let commands: Vec<String> = match options.kind {
-            Some(kind) => vec![KINDS[kind].command.to_owned()],
-            None => mix()
-                .iter()
-                .map(|kind| KINDS[*kind].command.to_owned())
-                .collect(),
-        };
-        runs::make(&commands, options.rate, options.seconds);
+    if options.set.runs {
+        let commands: Vec<&str> = KINDS.iter().map(|kind| kind.command).collect();
+        options.set.make(&commands, &mix());
         return ExitCode::SUCCESS;
     }
     netns::two_hosts_and_a_router();
@@ -175,12 +148,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("{}", figures::machine());
-    for load in &options.load {
+    for load in &options.set.load {
         let _hogs = (*load == Load::Hogs).then(|| Hogs::start(6));
         for part in &options.only {
             match part {
                 Part::Mix => mixed(&options, *load),
-                Part::Cpu => each(&options, *load),
+                Part::Cpu => options.set.each(KINDS.iter().map(|kind| kind.name), *load),
                 Part::Kdig if inside::is_there("kdig") => kdig::compare(&options, *load),
                 Part::Kdig => println!("\nkdig is not here: NOT COMPARED"),
             }
@@ -201,7 +174,7 @@ fn mix() -> Vec<usize> {
 /// The mixed set: what a run costs, and how true the reported times are.
 fn mixed(options: &Options, load: Load) {
     let capture = Capture::open(INTERFACE);
-    let (cost, ran) = starling(options, None);
+    let (cost, ran) = options.set.starling(None);
     let flows = flow::flows(&capture.drain());
     let mut rt = vec![Errors::default(); KINDS.len()];
     let mut qt = rt.clone();
@@ -212,7 +185,7 @@ fn mixed(options: &Options, load: Load) {
         rt[kind].add(reported(run, "rt"), seen);
         qt[kind].add(reported(run, "qt"), query);
     }
-    let (rate, load) = (options.rate, load.name());
+    let (rate, load) = (options.set.rate, load.name());
     figures::heading(
         &format!(
             "starling, mixed set at {rate} a minute, {load}: `rt` reported minus captured, us"
@@ -232,31 +205,6 @@ fn mixed(options: &Options, load: Load) {
     println!("\nstarling, mixed set at {rate} a minute, {load}: CPU time of a run {millis:.3} ms");
 }
 
-/// What a run of each kind costs, at the same rate.
-fn each(options: &Options, load: Load) {
-    println!(
-        "\nstarling, {} a minute, {}: CPU time of a run, ms",
-        options.rate,
-        load.name()
-    );
-    for (index, kind) in KINDS.iter().enumerate() {
-        let (cost, _) = starling(options, Some(index));
-        println!("{:<26}{:>10.3}", kind.name, cost.as_secs_f64() * 1e3);
-    }
-}
-
-fn starling(options: &Options, kind: Option<usize>) -> (std::time::Duration, Vec<Ran>) {
-    // A kind by itself needs no such long time.
-    let seconds = kind.map_or(options.seconds, |_| options.seconds.div_ceil(10));
-    let mut arguments = vec![
-        "--runs".to_owned(),
-        format!("--rate={}", options.rate),
-        format!("--seconds={seconds}"),
-    ];
-    arguments.extend(kind.map(|kind| format!("--kind={kind}")));
-    runs::of(&arguments)
-}
-
 /// Microseconds of a member of the result.
 fn reported(run: &Ran, member: &str) -> Option<f64> {
     run.line["result"][member]
@@ -265,10 +213,7 @@ fn reported(run: &Ran, member: &str) -> Option<f64> {
 }
 
 /// `rt` and `qt` as they were on the wire, microseconds.
-fn captured(
-    run: &Ran,
-    flows: &std::collections::BTreeMap<flow::Key, Vec<flow::Segment>>,
-) -> (Option<f64>, Option<f64>) {
+fn captured(run: &Ran, flows: &flow::Flows) -> (Option<f64>, Option<f64>) {
     let Some((key, since)) = run.flow else {
         return (None, None);
     };

@@ -1,19 +1,10 @@
 //! The same requests by curl, a process each.
 
-use std::{
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
 use crate::{
     Found, INTERFACE, KINDS, Options, Times, captured_times,
-    common::{
-        capture::Capture,
-        cpu::children,
-        figures,
-        flow::{self, Connection},
-        load::Load,
-    },
+    common::{capture::Capture, figures, flow::Connection, load::Load, set},
 };
 
 /// What curl tells: seconds since it began, and since it had the address.
@@ -33,10 +24,7 @@ pub(crate) fn compare(options: &Options, load: Load) {
         let secure = words.contains("https");
         let mut found = Found::default();
         for _ in 0..options.curl {
-            capture.drain();
-            let output = curl(words).stdout(Stdio::piped()).output();
-            let told = String::from_utf8_lossy(&output.expect("curl runs").stdout).into_owned();
-            let flows = flow::flows(&capture.drain());
+            let (told, flows) = set::watch(&capture, curl(words));
             let captured = flows
                 .iter()
                 .filter(|((name, _), _)| *name == "tcp")
@@ -46,29 +34,18 @@ pub(crate) fn compare(options: &Options, load: Load) {
         }
         found.print(kind, ["connected", "first byte", "total"]);
     }
-    let cost = cost(options).as_secs_f64() * 1e3;
+    let turns = KINDS.iter().filter_map(|kind| kind.curl);
+    let cost = options.set.processes(turns.cycle().map(curl)).as_secs_f64() * 1e3;
     println!(
         "\ncurl, http and https in turn at {} a minute, {load}: CPU time of a run {cost:.3} ms",
-        options.rate
+        options.set.rate
     );
 }
 
 fn curl(words: &str) -> Command {
-    let mut curl = Command::new("curl");
-    curl.args([
-        "-q",
-        "-s",
-        "-o",
-        "/dev/null",
-        "-H",
-        "Connection: close",
-        "-w",
-        FORMAT,
-    ])
-    .args(words.split_ascii_whitespace())
-    .stdin(Stdio::null())
-    .stdout(Stdio::null())
-    .stderr(Stdio::null());
+    let mut curl = set::tool("curl", "-q -s -o /dev/null");
+    curl.args(["-H", "Connection: close", "-w", FORMAT])
+        .args(words.split_ascii_whitespace());
     curl
 }
 
@@ -86,25 +63,4 @@ fn reported(told: &str, secure: bool) -> Times {
         first_byte: since(first_byte),
         done: since(done),
     }
-}
-
-/// CPU time of a curl, begun at the same rate.
-fn cost(options: &Options) -> Duration {
-    let seconds = options.seconds.div_ceil(4);
-    let runs = u32::try_from(u64::from(options.rate) * seconds / 60).expect("few");
-    let apart = Duration::from_secs(60) / options.rate;
-    let before = children();
-    let start = Instant::now();
-    let mut running: Vec<Child> = Vec::new();
-    let turns = KINDS.iter().filter_map(|kind| kind.curl);
-    for (number, words) in (0..runs).zip(turns.cycle()) {
-        let due = start + apart * number;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        running.push(curl(words).spawn().expect("curl runs"));
-        running.retain_mut(|curl| !matches!(curl.try_wait(), Ok(Some(_))));
-    }
-    for mut curl in running {
-        curl.wait().expect("curl ends");
-    }
-    (children() - before) / runs.max(1)
 }

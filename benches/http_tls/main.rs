@@ -17,7 +17,7 @@ mod common;
 mod curl;
 mod server;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::Parser as _;
 use common::{
@@ -27,7 +27,8 @@ use common::{
     inside,
     load::{self, Hogs, Load},
     netns,
-    runs::{self, Ran},
+    runs::Ran,
+    set,
 };
 use serde_json::Value;
 
@@ -37,36 +38,14 @@ const INTERFACE: &str = "near0";
 /// Counts CPU time of HTTP and TLS runs, and compares reported times with captured ones.
 #[derive(Clone, Debug, clap::Parser)]
 struct Options {
-    /// Runs begun in a minute
-    #[arg(long, default_value_t = 1_000, value_name = "N")]
-    rate: u32,
-    /// How long that is held
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    seconds: u64,
-    /// On an otherwise idle machine, or beside six CPU hogs
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Load::ALL)]
-    load: Vec<Load>,
+    #[command(flatten)]
+    set: set::Flags,
     /// Which parts
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::ALL)]
     only: Vec<Part>,
     /// Requests of each kind that curl makes
     #[arg(long, default_value_t = 100, value_name = "N")]
     curl: usize,
-    /// Install nothing: what is missing is left out
-    #[arg(long)]
-    no_install: bool,
-    /// What cargo passes to every benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Inner use: make the runs
-    #[arg(long, hide = true)]
-    runs: bool,
-    /// Inner use: only runs of this kind
-    #[arg(long, hide = true, value_name = "INDEX")]
-    kind: Option<usize>,
-    /// Inner use: burn CPU time
-    #[arg(long, hide = true)]
-    hog: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -165,34 +144,31 @@ impl Found {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    if options.hog {
+    if options.set.hog {
         load::burn();
     }
     if !inside::is_inside() {
         return inside::enter(|| {
             if options.only.contains(&Part::Curl) {
-                inside::need("curl", "curl", !options.no_install);
+                inside::need("curl", "curl", !options.set.no_install);
             }
         });
     }
-    if options.runs {
-        let kinds = KINDS.iter().enumerate();
-        let commands: Vec<String> = kinds
-            .filter(|(index, _)| options.kind.is_none_or(|kind| kind == *index))
-            .map(|(_, kind)| kind.command.to_owned())
-            .collect();
-        runs::make(&commands, options.rate, options.seconds);
+    if options.set.runs {
+        let turns: Vec<usize> = (0..KINDS.len()).collect();
+        let commands: Vec<&str> = KINDS.iter().map(|kind| kind.command).collect();
+        options.set.make(&commands, &turns);
         return ExitCode::SUCCESS;
     }
     netns::two_hosts_and_a_router();
     server::start();
     println!("{}", figures::machine());
-    for load in &options.load {
+    for load in &options.set.load {
         let _hogs = (*load == Load::Hogs).then(|| Hogs::start(6));
         for part in &options.only {
             match part {
                 Part::Mix => mixed(&options, *load),
-                Part::Cpu => each(&options, *load),
+                Part::Cpu => options.set.each(KINDS.iter().map(|kind| kind.name), *load),
                 Part::Curl if inside::is_there("curl") => curl::compare(&options, *load),
                 Part::Curl => println!("\ncurl is not here: NOT COMPARED"),
             }
@@ -204,7 +180,7 @@ fn main() -> ExitCode {
 /// All kinds in turn: what a run costs, and how true the reported times are.
 fn mixed(options: &Options, load: Load) {
     let capture = Capture::open(INTERFACE);
-    let (cost, ran) = starling(options, None);
+    let (cost, ran) = options.set.starling(None);
     let flows = flow::flows(&capture.drain());
     let mut found = vec![Found::default(); KINDS.len()];
     for run in &ran {
@@ -217,7 +193,7 @@ fn mixed(options: &Options, load: Load) {
         let captured = captured.map(|seen| captured_times(&seen, secure));
         found[run.item].add(reported(run), captured.unwrap_or_default());
     }
-    let (rate, load) = (options.rate, load.name());
+    let (rate, load) = (options.set.rate, load.name());
     figures::heading(
         &format!("starling, {rate} a minute, {load}: reported minus captured, us"),
         "runs",
@@ -229,31 +205,6 @@ fn mixed(options: &Options, load: Load) {
     println!(
         "\nstarling, all kinds in turn at {rate} a minute, {load}: CPU time of a run {millis:.3} ms"
     );
-}
-
-/// What a run of each kind costs, at the same rate.
-fn each(options: &Options, load: Load) {
-    println!(
-        "\nstarling, {} a minute, {}: CPU time of a run, ms",
-        options.rate,
-        load.name()
-    );
-    for (index, kind) in KINDS.iter().enumerate() {
-        let (cost, _) = starling(options, Some(index));
-        println!("{:<26}{:>10.3}", kind.name, cost.as_secs_f64() * 1e3);
-    }
-}
-
-fn starling(options: &Options, kind: Option<usize>) -> (Duration, Vec<Ran>) {
-    // A kind by itself needs no such long time.
-    let seconds = kind.map_or(options.seconds, |_| options.seconds.div_ceil(10));
-    let mut arguments = vec![
-        "--runs".to_owned(),
-        format!("--rate={}", options.rate),
-        format!("--seconds={seconds}"),
-    ];
-    arguments.extend(kind.map(|kind| format!("--kind={kind}")));
-    runs::of(&arguments)
 }
 
 fn reported(run: &Ran) -> Times {
