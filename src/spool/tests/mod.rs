@@ -1,5 +1,6 @@
 //! Dialogues, and properties against a model disk.
 
+mod bounds;
 mod model;
 mod power;
 mod script;

@@ -10,30 +10,30 @@ use crate::{
     },
 };
 
-const A: &str = "RESULT { \"id\":\"1001\" }\n";
-const B: &str = "RESULT { \"id\":\"1002\" }\n";
-const DONE: Input = Input::Done { size: 0 };
+pub(super) const A: &str = "RESULT { \"id\":\"1001\" }\n";
+pub(super) const B: &str = "RESULT { \"id\":\"1002\" }\n";
+pub(super) const DONE: Input = Input::Done { size: 0 };
 
-fn at(secs: u64) -> Tick {
+pub(super) fn at(secs: u64) -> Tick {
     Tick::from_secs(secs)
 }
 
-fn open(number: u64) -> Name {
+pub(super) fn open(number: u64) -> Name {
     Name::Open(Number(number))
 }
 
-fn seal(lines: &str) -> Seal {
+pub(super) fn seal(lines: &str) -> Seal {
     Seal {
         len: lines.len() as u64,
         crc: Crc::of(lines.as_bytes()),
     }
 }
 
-fn sealed(number: u64, lines: &str) -> Name {
+pub(super) fn sealed(number: u64, lines: &str) -> Name {
     Name::Sealed(Number(number), seal(lines))
 }
 
-fn write(number: u64, at: usize, lines: &str) -> Vec<Output> {
+pub(super) fn write(number: u64, at: usize, lines: &str) -> Vec<Output> {
     vec![Output::Disk(Op::Write {
         name: open(number),
         at: at as u64,
@@ -41,11 +41,11 @@ fn write(number: u64, at: usize, lines: &str) -> Vec<Output> {
     })]
 }
 
-fn disk(op: Op) -> Vec<Output> {
+pub(super) fn disk(op: Op) -> Vec<Output> {
     vec![Output::Disk(op)]
 }
 
-fn append(line: &str) -> Input {
+pub(super) fn append(line: &str) -> Input {
     Input::Append(line.to_owned())
 }
 
@@ -58,7 +58,7 @@ fn found(name: Name, lines: &str) -> Found {
 }
 
 /// A spool that found nothing at its start, at second 0.
-fn empty(limits: Limits) -> Spool {
+pub(super) fn empty(limits: Limits) -> Spool {
     let mut spool = Spool::new(limits);
     assert_eq!(
         spool.handle(at(0), Input::Recovered(Vec::new())),
