@@ -13,15 +13,16 @@ use std::{
 use super::{Agent, storage::Message};
 use crate::{
     clock::Clock,
+    dialect::Dialect,
     measurement::{
-        Body, Carry, Kind, Options, Outcome, Output, Run, Seen, Spec,
+        Body, Carry, Head, Kind, Options, Outcome, Output, Run, Seen, Spec,
         dns::{self, Counts},
     },
     net::{Event, Net, recording},
     observe::metrics::{Metrics, Ran},
     report::lines::{NotRun, Runner},
     result::Document,
-    schedule::{self, JobId, Skip},
+    schedule::{self, ClockStep, JobId, Skip},
     upload::Queue,
 };
 
@@ -114,6 +115,29 @@ fn count(metrics: &Metrics, spec: &Spec, id: Option<&str>, bodies: &[Body], cloc
     metrics.ran(&ran);
 }
 
+/// What the bodies of a DNS run counted.
+fn dns_counts(bodies: &[Body]) -> Counts {
+    let mut counts = Counts::default();
+    for body in bodies {
+        if let Body::Dns(body) = body {
+            counts += body.counts;
+        }
+    }
+    counts
+}
+
+/// The RESULT lines of a run.
+fn lines(head: &Head, bodies: Vec<Body>, dialect: Dialect) -> String {
+    let line = |body| {
+        Document {
+            head: head.clone(),
+            body,
+        }
+        .line(dialect)
+    };
+    bodies.into_iter().map(line).collect()
+}
+
 /// Keeps `repeats` at what the run has made; each server of a resolver file has its own.
 fn count_repeats(event: &Event<'_>, repeats: Option<&AtomicU32>) {
     if let (
@@ -186,47 +210,55 @@ impl Agent {
                     );
                     self.launch(id, &spec, carry, seed, one_off);
                 }
-                schedule::Output::Skipped { id, spec, why, .. } => {
-                    tracing::debug!(kind = %spec.kind(), target = spec.target(), ?why, "run skipped");
-                    let reason = match why {
-                        Skip::Busy { .. } => "busy",
-                        Skip::Full => "full",
-                    };
-                    self.status.metrics.skipped(spec.kind().name(), reason);
-                    let repeats = self.repeats.get(&id);
-                    let repeats = repeats.map_or(0, |count| count.load(Ordering::Relaxed));
-                    if let Some(line) = self.status.skipped(&spec, why, repeats) {
-                        self.keep_later(Queue::Periodic, line);
-                    }
-                }
+                schedule::Output::Skipped { id, spec, why, .. } => self.skipped(id, &spec, why),
                 schedule::Output::Inconsistent { text, step, .. } => {
-                    let verb = text.split(' ').next().and_then(Kind::from_verb);
-                    let kind = verb.map_or("unknown", Kind::name);
-                    self.status.metrics.skipped(kind, "clock_set");
-                    // All jobs notice it at once; one line is enough.
-                    if steps == 0 {
-                        let seconds = step.now - step.planned;
-                        let side = if seconds < 0 { "behind" } else { "ahead of" };
-                        tracing::warn!(
-                            "the clock is {} s {side} what was planned: it was set, or this process stood still; the \
-                             runs concerned are skipped and planned anew",
-                            seconds.unsigned_abs()
-                        );
-                    }
+                    self.planned_anew(&text, step, steps == 0);
                     steps += 1;
-                    tracing::debug!(command = %text, ?step, "run skipped and planned anew");
-                    let why = NotRun::Inconsistent {
-                        now: step.now,
-                        planned: step.planned,
-                        wait: step.wait,
-                        cycle: step.cycle,
-                        generated: step.generated,
-                    };
-                    let line = self.status.not_run(Runner::Periodic, why, &text);
-                    self.keep_later(Queue::Periodic, line);
                 }
             }
         }
+    }
+
+    /// A run that was due does not take place.
+    fn skipped(&mut self, id: JobId, spec: &Spec, why: Skip) {
+        tracing::debug!(kind = %spec.kind(), target = spec.target(), ?why, "run skipped");
+        let reason = match why {
+            Skip::Busy { .. } => "busy",
+            Skip::Full => "full",
+        };
+        self.status.metrics.skipped(spec.kind().name(), reason);
+        let repeats = self.repeats.get(&id);
+        let repeats = repeats.map_or(0, |count| count.load(Ordering::Relaxed));
+        if let Some(line) = self.status.skipped(spec, why, repeats) {
+            self.keep_later(Queue::Periodic, line);
+        }
+    }
+
+    /// The wall clock was set, so a run is at another time than planned. All jobs notice that at once; the `first` one
+    /// says it.
+    fn planned_anew(&mut self, text: &str, step: ClockStep, first: bool) {
+        let verb = text.split(' ').next().and_then(Kind::from_verb);
+        let kind = verb.map_or("unknown", Kind::name);
+        self.status.metrics.skipped(kind, "clock_set");
+        if first {
+            let seconds = step.now - step.planned;
+            let side = if seconds < 0 { "behind" } else { "ahead of" };
+            tracing::warn!(
+                "the clock is {} s {side} what was planned: it was set, or this process stood still; the runs \
+                 concerned are skipped and planned anew",
+                seconds.unsigned_abs()
+            );
+        }
+        tracing::debug!(command = %text, ?step, "run skipped and planned anew");
+        let why = NotRun::Inconsistent {
+            now: step.now,
+            planned: step.planned,
+            wait: step.wait,
+            cycle: step.cycle,
+            generated: step.generated,
+        };
+        let line = self.status.not_run(Runner::Periodic, why, text);
+        self.keep_later(Queue::Periodic, line);
     }
 
     pub(super) fn launch(
@@ -268,23 +300,13 @@ impl Agent {
             // One-offs have numbers of their own, each used once.
             let number = spec.common.id.as_deref().filter(|_| !one_off);
             count(&status.metrics, &spec, number, &bodies, clock);
-            let mut counts = Counts::default();
-            for body in &bodies {
-                // The statistics are those of the recurring scheduler (`dns-measurement` 8.3).
-                if let (Body::Dns(body), false) = (body, one_off) {
-                    counts += body.counts;
-                }
-            }
-            let lines: String = bodies
-                .into_iter()
-                .map(|body| {
-                    Document {
-                        head: head.clone(),
-                        body,
-                    }
-                    .line(dialect)
-                })
-                .collect();
+            // The statistics are those of the recurring scheduler (`dns-measurement` 8.3).
+            let counts = if one_off {
+                Counts::default()
+            } else {
+                dns_counts(&bodies)
+            };
+            let lines = lines(&head, bodies, dialect);
             let idle = one_off && running.fetch_sub(1, Ordering::Relaxed) == 1;
             let queue = if one_off {
                 Queue::OneOff

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::DirBuilderExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -58,32 +58,12 @@ impl Agent {
         outside: Outside,
     ) -> Result<Self, AgentError> {
         let servers = servers(&config.registration.servers)?;
-        let unusable = |error| AgentError::DataDir(config.data_dir.clone(), error);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.data_dir)
-            .map_err(unusable)?;
-        let memory = Memory::open(config.data_dir.join("crontabs")).map_err(unusable)?;
-        let key_file = config.key_file();
-        let made = !key_file.exists();
+        let memory = remember(config)?;
         let hostname = report::system::node_name();
-        let key = ProbeKey::load_or_create(&key_file, &hostname)?;
-        introduce(&key, made, config, outside.watcher.as_ref());
+        let key = identity(config, &hostname, outside.watcher.as_ref())?;
 
-        let version = Version {
-            firmware: i64::from(config.measurement.firmware),
-            measurement: config.measurement.version.clone(),
-        };
-        let net = Net::open(
-            net::Config {
-                allow_any_address: config.measurement.allow_any_address,
-                source_v4: config.source.ipv4.clone(),
-                source_v6: config.source.ipv6.clone(),
-                ..net::Config::new(seed ^ 1)
-            },
-            clock,
-        );
+        let version = version(config);
+        let net = Net::open(net_config(config, seed ^ 1), clock);
         let status = Arc::new(Status::new(
             config,
             version.clone(),
@@ -96,11 +76,7 @@ impl Agent {
         let (pulse, heart) = pulse();
         let (storage, stored) = Storage::open(
             &config.data_dir.join("spool"),
-            spool::Limits {
-                budget: config.spool.max_bytes,
-                sync_after: config.spool.sync_interval,
-                ..spool::Limits::default()
-            },
+            spool_limits(config),
             Own {
                 interval: config.upload.interval,
                 ..Own::default()
@@ -120,15 +96,7 @@ impl Agent {
         let (storage_inbox, inbox) = mpsc::channel(INBOX);
         let (events, session_events) = mpsc::channel(SESSION_EVENTS);
         let session_task = tokio::spawn(session::ssh::run(
-            session::ssh::Config {
-                servers,
-                firmware: config.measurement.firmware,
-                sub_arch: report::system::sub_arch(),
-                hostname,
-                reboot_count: memory.count_start(),
-                state_file: config.data_dir.join(SESSION),
-                sources: session_sources(&config.source),
-            },
+            session_config(config, servers, hostname, memory.count_start()),
             clock,
             seed ^ 3,
             key,
@@ -149,33 +117,14 @@ impl Agent {
             confinement: outside.confinement.clone(),
         });
         let socket = window::place(outside.runtime_dir.as_deref(), &config.data_dir);
-        let mut windows = JoinSet::new();
-        windows.spawn(look_out(
-            Arc::clone(&window),
-            socket.clone(),
-            outside.runtime_dir.is_some(),
-        ));
-        if config.metrics.enabled {
-            windows.spawn(scrape::serve(window, config.metrics.listen));
-        }
+        let windows = open_windows(config, window, &socket, outside.runtime_dir.is_some());
         let mut agent = Self {
             clock,
             config: config.clone(),
-            rules: Rules {
-                dialect: config.dialect,
-                spool: config.data_dir.clone(),
-                unsafe_paths: false,
-            },
+            rules: rules(config),
             version,
             net,
-            schedule: Schedule::new(
-                seed ^ 4,
-                Limits {
-                    periodic: config.measurement.periodic_at_once,
-                    one_off: config.measurement.one_offs_at_once,
-                    ..Limits::default()
-                },
-            ),
+            schedule: Schedule::new(seed ^ 4, limits(config)),
             runs: JoinSet::new(),
             one_offs_running: Arc::default(),
             one_shots: BTreeSet::new(),
@@ -216,6 +165,87 @@ impl Agent {
                 self.apply(name);
             }
         }
+    }
+}
+
+/// Makes the data directory, readable by us alone, and opens what earlier lives left in it.
+fn remember(config: &Config) -> Result<Memory, AgentError> {
+    let unusable = |error| AgentError::DataDir(config.data_dir.clone(), error);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
+        .map_err(unusable)?;
+    Memory::open(config.data_dir.join("crontabs")).map_err(unusable)
+}
+
+/// The probe's key, made if there is none.
+fn identity(
+    config: &Config,
+    hostname: &str,
+    watcher: Option<&mpsc::Sender<Event>>,
+) -> Result<ProbeKey, AgentError> {
+    let file = config.key_file();
+    let made = !file.exists();
+    let key = ProbeKey::load_or_create(&file, hostname)?;
+    introduce(&key, made, config, watcher);
+    Ok(key)
+}
+
+fn version(config: &Config) -> Version {
+    Version {
+        firmware: i64::from(config.measurement.firmware),
+        measurement: config.measurement.version.clone(),
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        dialect: config.dialect,
+        spool: config.data_dir.clone(),
+        unsafe_paths: false,
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        periodic: config.measurement.periodic_at_once,
+        one_off: config.measurement.one_offs_at_once,
+        ..Limits::default()
+    }
+}
+
+fn net_config(config: &Config, seed: u64) -> net::Config {
+    net::Config {
+        allow_any_address: config.measurement.allow_any_address,
+        source_v4: config.source.ipv4.clone(),
+        source_v6: config.source.ipv6.clone(),
+        ..net::Config::new(seed)
+    }
+}
+
+fn spool_limits(config: &Config) -> spool::Limits {
+    spool::Limits {
+        budget: config.spool.max_bytes,
+        sync_after: config.spool.sync_interval,
+        ..spool::Limits::default()
+    }
+}
+
+fn session_config(
+    config: &Config,
+    servers: Vec<RegistrationServer>,
+    hostname: String,
+    reboot_count: u32,
+) -> session::ssh::Config {
+    session::ssh::Config {
+        servers,
+        firmware: config.measurement.firmware,
+        sub_arch: report::system::sub_arch(),
+        hostname,
+        reboot_count,
+        state_file: config.data_dir.join(SESSION),
+        sources: session_sources(&config.source),
     }
 }
 
@@ -294,6 +324,21 @@ pub fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentEr
             })
         })
         .collect()
+}
+
+/// Starts what others can look in by: the status socket, and metrics if they are wanted.
+fn open_windows(
+    config: &Config,
+    window: Arc<Window>,
+    socket: &Path,
+    for_group: bool,
+) -> JoinSet<()> {
+    let mut windows = JoinSet::new();
+    windows.spawn(look_out(Arc::clone(&window), socket.to_owned(), for_group));
+    if config.metrics.enabled {
+        windows.spawn(scrape::serve(window, config.metrics.listen));
+    }
+    windows
 }
 
 /// Opens the status socket and serves it. A probe without one measures all the same.
