@@ -6,20 +6,22 @@ mod targets;
 mod verdict;
 
 use std::{
+    io,
     net::{Ipv6Addr, SocketAddr, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::Context as _;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
+    task::{JoinError, JoinHandle},
     time::{Instant, interval_at, sleep},
 };
 
 use super::{Exit, Failure, LabArgs, Outcome, interrupted, print, seed, serve, wide_seed};
 use crate::{
-    agent,
+    agent::{self, AgentError},
     clock::Clock,
     config::{Config, LogFormat, LogLevel, Server},
     controller::{self, config::Measurement},
@@ -90,15 +92,7 @@ async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
 
     let (events, mut controller_events) = mpsc::channel(EVENTS);
     let (stopping, shutdown) = watch::channel(false);
-    let network = controller::Config {
-        measurements,
-        accepted: args.accepted.clone(),
-        upload: controller::config::Upload {
-            interval: args.upload_interval.as_secs().max(1),
-            ..controller::config::Upload::default()
-        },
-        ..controller::Config::loopback(data_dir.join("controller"))
-    };
+    let network = network(args, &data_dir, measurements);
     let running = controller::serve(network, clock, wide_seed(), events, shutdown)
         .await
         .context("the lab's controller cannot start")?;
@@ -108,78 +102,118 @@ async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
         running.controller_addr,
         data_dir.display()
     ));
-
-    let config = probe(
-        args,
-        &data_dir,
-        running.registration_addr,
-        &running.registration_host_key_line,
+    let mut probe = Probe::start(
+        probe_config(
+            args,
+            &data_dir,
+            running.registration_addr,
+            &running.registration_host_key_line,
+        ),
+        clock,
     );
-    let (watcher, mut agent_events) = mpsc::channel(EVENTS);
-    let (stop_agent, agent_stopped) = tokio::sync::oneshot::channel::<()>();
-    let agent = tokio::spawn(async move {
-        let stop = async {
-            let _ = agent_stopped.await;
-        };
-        let outside = agent::Outside {
-            watcher: Some(watcher),
-            ..agent::Outside::default()
-        };
-        agent::run(&config, clock, seed(), stop, outside).await
-    });
-
-    let mut table = interval_at(
-        Instant::from_std(clock.instant(clock.tick() + TABLE_EVERY)),
-        TABLE_EVERY,
-    );
-    let end = async {
+    let enough = async {
         match args.run_for {
-            Some(time) => sleep(time).await,
-            None => std::future::pending().await,
+            Some(time) => tokio::select! {
+                () = stop => {}
+                () = sleep(time) => {}
+            },
+            None => stop.await,
         }
     };
-    let (mut stop, mut end) = (std::pin::pin!(stop), std::pin::pin!(end));
-    let mut agent = agent;
-    let mut early = None;
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            () = &mut end => break,
-            ended = &mut agent => {
-                early = Some(ended);
-                break;
-            }
-            Some(event) = controller_events.recv() => {
-                if let Some(line) = verdict.controller(&event) {
-                    print::line(&line)?;
-                }
-            }
-            Some(event) = agent_events.recv() => {
-                if let Some(line) = verdict.agent(&event) {
-                    print::line(&line)?;
-                }
-            }
-            _ = table.tick() => print::line(&format!("\n{}", verdict.table()))?,
-        }
-    }
+    let ended = show_until(
+        enough,
+        clock,
+        &mut controller_events,
+        &mut probe,
+        &mut verdict,
+    )
+    .await?;
+
     print::talk("lab: stopping");
-    let _ = stop_agent.send(());
-    let failed = match early {
+    let _ = probe.stop.send(());
+    let ended = match ended {
         Some(ended) => Some(ended),
-        None => tokio::time::timeout(STOPPING, agent).await.ok(),
+        None => tokio::time::timeout(STOPPING, probe.task).await.ok(),
     };
     let _ = stopping.send(true);
     let _ = tokio::time::timeout(STOPPING, running.finished()).await;
     while let Ok(event) = controller_events.try_recv() {
-        if let Some(line) = verdict.controller(&event) {
-            print::line(&line)?;
-        }
+        show(verdict.controller(&event))?;
     }
     print::line(&format!("\n{}", verdict.table()))?;
-    if let Some(Ok(Err(error))) = failed {
+    if let Some(Ok(Err(error))) = ended {
         return Err(Failure::new(Exit::OsError, error));
     }
     conclude(args, &verdict)
+}
+
+/// The private network of the lab.
+fn network(args: &LabArgs, data_dir: &Path, measurements: Vec<Measurement>) -> controller::Config {
+    controller::Config {
+        measurements,
+        accepted: args.accepted.clone(),
+        upload: controller::config::Upload {
+            interval: args.upload_interval.as_secs().max(1),
+            ..controller::config::Upload::default()
+        },
+        ..controller::Config::loopback(data_dir.join("controller"))
+    }
+}
+
+/// How the agent ended.
+type Ended = Result<Result<(), AgentError>, JoinError>;
+
+/// The lab's one probe while it runs, and what it tells.
+struct Probe {
+    task: JoinHandle<Result<(), AgentError>>,
+    stop: oneshot::Sender<()>,
+    events: mpsc::Receiver<agent::Event>,
+}
+
+impl Probe {
+    fn start(config: Config, clock: Clock) -> Self {
+        let (watcher, events) = mpsc::channel(EVENTS);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let stop = async {
+                let _ = stopped.await;
+            };
+            let outside = agent::Outside {
+                watcher: Some(watcher),
+                ..agent::Outside::default()
+            };
+            agent::run(&config, clock, seed(), stop, outside).await
+        });
+        Self { task, stop, events }
+    }
+}
+
+/// Prints what both sides tell, and a table now and then, until it is `enough`. How the agent ended, if it did so by
+/// itself.
+async fn show_until(
+    enough: impl Future<Output = ()>,
+    clock: Clock,
+    controller_events: &mut mpsc::Receiver<controller::Event>,
+    probe: &mut Probe,
+    verdict: &mut Verdict,
+) -> Result<Option<Ended>, Failure> {
+    let first = Instant::from_std(clock.instant(clock.tick() + TABLE_EVERY));
+    let mut table = interval_at(first, TABLE_EVERY);
+    let mut enough = std::pin::pin!(enough);
+    loop {
+        tokio::select! {
+            () = &mut enough => return Ok(None),
+            ended = &mut probe.task => return Ok(Some(ended)),
+            Some(event) = controller_events.recv() => show(verdict.controller(&event))?,
+            Some(event) = probe.events.recv() => show(verdict.agent(&event))?,
+            _ = table.tick() => print::line(&format!("\n{}", verdict.table()))?,
+        }
+    }
+}
+
+/// A line, if there is one to print.
+fn show(line: Option<String>) -> io::Result<()> {
+    line.map_or(Ok(()), |line| print::line(&line))
 }
 
 /// Whether a run that ends by itself showed what it should.
@@ -251,10 +285,10 @@ fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// The lab's one probe.
-fn probe(
+/// What the lab's one probe is told.
+fn probe_config(
     args: &LabArgs,
-    data_dir: &std::path::Path,
+    data_dir: &Path,
     registration: SocketAddr,
     host_key: &str,
 ) -> Config {
