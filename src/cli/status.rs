@@ -11,7 +11,7 @@ use super::{Exit, Failure, Health, Outcome, StatusArgs, print};
 use crate::{
     agent,
     config::DATA_DIR,
-    observe::status::{Queue, Report, SessionState, Tee, Trouble},
+    observe::status::{Jobs, Queue, Report, SessionState, Tee, Trouble},
 };
 
 /// Where the unit's agent has its socket.
@@ -139,106 +139,113 @@ fn read(place: &Path) -> io::Result<String> {
 
 /// The document for people.
 fn tell(report: &Report) -> String {
-    let mut lines = Vec::new();
+    [identity(report), work(report), surroundings(report)]
+        .concat()
+        .into_iter()
+        .map(|(what, text)| format!("{what:<13}{text}\n"))
+        .collect()
+}
+
+/// What a line is about, nothing where it goes on with the one before; and what it says.
+type Line = (&'static str, String);
+
+/// Who this is, and how it stands with its controller.
+fn identity(report: &Report) -> Vec<Line> {
     let session = &report.session;
-    let mut say = |what: &str, text: String| lines.push(format!("{what:<13}{text}\n"));
-    say(
-        "agent",
-        format!(
-            "starling {}, process {}, up {}",
-            report.version,
-            report.pid,
-            span(report.uptime)
+    let mut lines = vec![
+        (
+            "agent",
+            format!(
+                "starling {}, process {}, up {}",
+                report.version,
+                report.pid,
+                span(report.uptime)
+            ),
         ),
-    );
-    say(
-        "probe",
-        report
-            .probe_id
-            .map_or_else(|| "no number yet".to_owned(), |id| id.to_string()),
-    );
-    say("health", report.health.words());
-    say("session", session_words(report));
-    if let Some(advice) = &session.advice {
-        say("", advice.clone());
-    }
+        (
+            "probe",
+            report
+                .probe_id
+                .map_or_else(|| "no number yet".to_owned(), |id| id.to_string()),
+        ),
+        ("health", report.health.words()),
+        ("session", session_words(report)),
+    ];
+    lines.extend(session.advice.iter().map(|advice| ("", advice.clone())));
     if session.state != SessionState::Connected {
-        say("key", report.public_key.clone());
+        lines.push(("key", report.public_key.clone()));
     }
     if let Some(controller) = &session.controller {
-        say("controller", controller.clone());
+        lines.push(("controller", controller.clone()));
     }
     if let Some(command) = &session.last_command {
-        say(
-            "last command",
-            format!("{}, {} ago", command.words, span(ago(report, command.time))),
-        );
+        let since = span(ago(report, command.time));
+        lines.push(("last command", format!("{}, {since} ago", command.words)));
     }
+    lines
+}
+
+/// What it measures, and what becomes of the results.
+fn work(report: &Report) -> Vec<Line> {
+    let mut lines = Vec::new();
     match &report.jobs {
-        None => say(
+        None => lines.push((
             "jobs",
             "the main loop does not answer: the agent hangs, restart it".to_owned(),
-        ),
-        Some(jobs) if jobs.is_empty() => say("jobs", "none".to_owned()),
-        Some(jobs) => {
-            for job in jobs {
-                let mut text = format!("{} {}", job.scheduled, job.kind);
-                if job.one_offs > 0 {
-                    text += &format!(", {} one-offs", job.one_offs);
-                }
-                if job.running > 0 {
-                    text += &format!(", {} running", job.running);
-                }
-                if let Some(next) = job.next {
-                    let wait = u64::try_from(next - report.time).unwrap_or(0);
-                    text += &format!(", next in {}", span(wait));
-                }
-                say("jobs", text);
-            }
-        }
+        )),
+        Some(jobs) if jobs.is_empty() => lines.push(("jobs", "none".to_owned())),
+        Some(jobs) => lines.extend(jobs.iter().map(|job| ("jobs", job_words(report, job)))),
     }
-    say("results", queue(report, &report.results.periodic));
+    lines.push(("results", queue(report, &report.results.periodic)));
     if report.results.one_offs != Queue::default() {
-        say("one-offs", queue(report, &report.results.one_offs));
+        lines.push(("one-offs", queue(report, &report.results.one_offs)));
     }
-    say(
+    lines.push((
         "last upload",
         report.results.last_accepted.map_or_else(
             || "none accepted yet".to_owned(),
             |at| format!("accepted {} ago", span(ago(report, at))),
         ),
-    );
-    if let Some(tee) = &report.tee {
-        say("copies", copies(tee));
-    }
-    say(
-        "clock",
-        match u64::try_from(report.clock.lts) {
-            Ok(lts) => format!("confirmed by the controller {} ago", span(lts)),
-            Err(_) => "never confirmed by a controller".to_owned(),
-        },
-    );
-    say("network", network(report));
-    for problem in &report.host.source_problems {
-        say("", problem.clone());
-    }
-    say("privileges", privileges(report));
-    for layer in &report.host.confinement {
+    ));
+    lines.extend(report.tee.iter().map(|tee| ("copies", copies(tee))));
+    lines
+}
+
+/// What it has to work with, and what troubles it.
+fn surroundings(report: &Report) -> Vec<Line> {
+    let clock = match u64::try_from(report.clock.lts) {
+        Ok(lts) => format!("confirmed by the controller {} ago", span(lts)),
+        Err(_) => "never confirmed by a controller".to_owned(),
+    };
+    let mut lines = vec![("clock", clock), ("network", network(report))];
+    let problems = report.host.source_problems.iter();
+    lines.extend(problems.map(|problem| ("", problem.clone())));
+    lines.push(("privileges", privileges(report)));
+    lines.extend(report.host.confinement.iter().map(|layer| {
         let lacks = if layer.holds { "" } else { "not as wanted: " };
-        say("confinement", format!("{lacks}{}", layer.words));
+        ("confinement", format!("{lacks}{}", layer.words))
+    }));
+    lines.extend(report.troubles.iter().map(|trouble| {
+        let since = span(ago(report, trouble.time));
+        let words = format!("{since} ago: {}{}", trouble.words, times(trouble));
+        ("trouble", words)
+    }));
+    lines
+}
+
+fn job_words(report: &Report, job: &Jobs) -> String {
+    let mut text = format!("{} {}", job.scheduled, job.kind);
+    if job.one_offs > 0 {
+        text += &format!(", {} one-offs", job.one_offs);
     }
-    for trouble in &report.troubles {
-        say(
-            "trouble",
-            format!(
-                "{} ago: {}{}",
-                span(ago(report, trouble.time)),
-                trouble.words,
-                times(trouble)
-            ),
-        );
+    if job.running > 0 {
+        text += &format!(", {} running", job.running);
     }
-    lines.concat()
+    if let Some(next) = job.next {
+        let wait = u64::try_from(next - report.time).unwrap_or(0);
+        text += &format!(", next in {}", span(wait));
+    }
+    text
 }
 
 fn session_words(report: &Report) -> String {
