@@ -113,15 +113,7 @@ fn live(
         probe_id: None,
         replay: false,
     };
-    let mut transcript = args
-        .transcript
-        .as_deref()
-        .map(|file| Transcript::create(file, args, &run, clock))
-        .transpose()?;
-    let mut recorder = match &spec.common.record {
-        Some(file) => Some((recording::Recorder::new(spec)?, file)),
-        None => None,
-    };
+    let mut files = Files::create(spec, args, &run, clock)?;
     let machine = spec.start(run, Carry::Nothing);
     let outcome = runtime()?.block_on(async {
         let net = Net::open(
@@ -142,12 +134,7 @@ fn live(
             let outcome = net
                 .run_until(machine, stop, |event| {
                     watch(event);
-                    if let Some((recorder, _)) = &mut recorder {
-                        recorder.watch(event);
-                    }
-                    if let Some(transcript) = &mut transcript {
-                        transcript.note(event);
-                    }
+                    files.note(event);
                 })
                 .await;
             drop(watch);
@@ -156,14 +143,57 @@ fn live(
         let (outcome, ()) = tokio::join!(run, beside(net.clone()));
         Ok::<_, Failure>(outcome)
     })?;
-    if let Some(transcript) = transcript {
-        transcript.finish()?;
-    }
-    if let Some((recorder, file)) = recorder {
-        fs::write(file, recorder.finish())
-            .with_context(|| format!("cannot write the recording {}", file.display()))?;
-    }
+    files.finish()?;
     Ok(outcome)
+}
+
+/// What a run is written to: the transcript that our flag names, and the recording that the command names.
+struct Files<'a> {
+    transcript: Option<Transcript>,
+    recording: Option<(recording::Recorder, &'a Path)>,
+}
+
+impl<'a> Files<'a> {
+    fn create(
+        spec: &'a Spec,
+        args: &MeasureArgs,
+        run: &Run,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let transcript = args
+            .transcript
+            .as_deref()
+            .map(|file| Transcript::create(file, args, run, clock))
+            .transpose()?;
+        let recording = match &spec.common.record {
+            Some(file) => Some((recording::Recorder::new(spec)?, file.as_path())),
+            None => None,
+        };
+        Ok(Self {
+            transcript,
+            recording,
+        })
+    }
+
+    fn note(&mut self, event: &Event<'_>) {
+        if let Some((recorder, _)) = &mut self.recording {
+            recorder.watch(event);
+        }
+        if let Some(transcript) = &mut self.transcript {
+            transcript.note(event);
+        }
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        if let Some(transcript) = self.transcript {
+            transcript.finish()?;
+        }
+        if let Some((recorder, file)) = self.recording {
+            fs::write(file, recorder.finish())
+                .with_context(|| format!("cannot write the recording {}", file.display()))?;
+        }
+        Ok(())
+    }
 }
 
 fn rules(args: &MeasureArgs) -> Rules {
