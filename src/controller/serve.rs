@@ -9,6 +9,7 @@ use std::{
 use ring::digest::{SHA256, digest};
 use russh::keys::PrivateKey;
 use tokio::{
+    net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
 };
@@ -117,43 +118,17 @@ pub async fn serve(
 ) -> Result<Running, ServeError> {
     config.check()?;
     let dir = config.data_dir.clone();
-    let data = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| ServeError::Data { path, cause }
-    };
     let store = Store::open(&dir, config.accepted.as_deref())
         .map_err(data(config.accepted.as_deref().unwrap_or(&dir)))?;
     let (registration_key, controller_key) = host_keys(&config, seed).await?;
-    let registration = bind(config.registration.listen).await?;
-    let shared = config.registration.listen == config.controller.listen
-        && config.controller.listen.port() != 0;
-    let controller = if shared {
-        None
-    } else {
-        Some(bind(config.controller.listen).await?)
-    };
-    let address_of = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(data(&dir));
-    let registration_addr = address_of(&registration)?;
-    let controller_addr = controller
-        .as_ref()
-        .map_or(Ok(registration_addr), address_of)?;
-    let served_key = if shared {
-        &registration_key
-    } else {
-        &controller_key
+    let listeners = Listeners::open(&config).await?;
+    let (registration_addr, controller_addr) = listeners.addresses().map_err(data(&dir))?;
+    let served_key = match listeners.controller {
+        Some(_) => &controller_key,
+        None => &registration_key,
     };
     let controller_host_key_line = hostkey::line(served_key);
-    let assigned = registration::Controller {
-        host: config.controller.host(),
-        port: config
-            .controller
-            .advertise_port
-            .unwrap_or(controller_addr.port()),
-        key_type: "ssh-rsa".to_owned(),
-        key_blob: controller_host_key_line
-            .trim_start_matches("ssh-rsa ")
-            .to_owned(),
-    };
+    let assigned = assigned(&config, controller_addr.port(), &controller_host_key_line);
     config.controller.listen = controller_addr;
     let memory = Memory {
         known: store::load_probes(&dir).map_err(data(&dir.join("probes.json")))?,
@@ -167,17 +142,17 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     tasks.spawn(driver.run(shutdown.clone()));
     let registration_host_key_line = hostkey::line(&registration_key);
-    let role = if shared {
-        Role::Both
-    } else {
-        Role::Registration
+    let role = match listeners.controller {
+        Some(_) => Role::Registration,
+        None => Role::Both,
     };
-    tasks.spawn(
-        servers
-            .clone()
-            .listen(registration, role, registration_key, shutdown.clone()),
-    );
-    if let Some(controller) = controller {
+    tasks.spawn(servers.clone().listen(
+        listeners.registration,
+        role,
+        registration_key,
+        shutdown.clone(),
+    ));
+    if let Some(controller) = listeners.controller {
         tasks.spawn(servers.listen(controller, Role::Controller, controller_key, shutdown));
     }
     Ok(Running {
@@ -190,7 +165,54 @@ pub async fn serve(
     })
 }
 
-async fn bind(address: SocketAddr) -> Result<tokio::net::TcpListener, ServeError> {
+fn data(path: &Path) -> impl FnOnce(io::Error) -> ServeError {
+    let path = path.to_owned();
+    move |cause| ServeError::Data { path, cause }
+}
+
+/// What the two servers listen with.
+struct Listeners {
+    registration: TcpListener,
+    /// Absent where both roles are to have one address: the other one has both then.
+    controller: Option<TcpListener>,
+}
+
+impl Listeners {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
+        let registration = bind(config.registration.listen).await?;
+        let shared = config.registration.listen == config.controller.listen
+            && config.controller.listen.port() != 0;
+        let controller = if shared {
+            None
+        } else {
+            Some(bind(config.controller.listen).await?)
+        };
+        Ok(Self {
+            registration,
+            controller,
+        })
+    }
+
+    /// Of the registration server, and of the controller.
+    fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let registration = self.registration.local_addr()?;
+        let controller = self.controller.as_ref();
+        let controller = controller.map_or(Ok(registration), TcpListener::local_addr)?;
+        Ok((registration, controller))
+    }
+}
+
+/// The controller as registration answers name it. `port` is the one listened on.
+fn assigned(config: &Config, port: u16, host_key_line: &str) -> registration::Controller {
+    registration::Controller {
+        host: config.controller.host(),
+        port: config.controller.advertise_port.unwrap_or(port),
+        key_type: "ssh-rsa".to_owned(),
+        key_blob: host_key_line.trim_start_matches("ssh-rsa ").to_owned(),
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     ssh::bind(address)
         .await
         .map_err(|cause| ServeError::Listen { address, cause })
