@@ -95,6 +95,22 @@ impl Intake {
         }
     }
 
+    /// The answer to a post that is not even looked at, and why.
+    fn turned_away(
+        &mut self,
+        now: &Now,
+        sender: Sender<'_>,
+        source: Source,
+    ) -> Option<(Response, &'static str)> {
+        if let Some(fault) = sender.fault.filter(|fault| !is_stored(*fault)) {
+            return Some((spoil(fault), "a fault was asked for"));
+        }
+        let retry_after = self.too_many(now.peek(), sender.probe, source)?;
+        let mut response = Response::refused(429, "too many posts");
+        response.retry_after = Some(retry_after);
+        Some((response, "too many posts a minute"))
+    }
+
     /// Takes a post of a probe that has a session.
     pub(super) fn take(
         &mut self,
@@ -115,23 +131,8 @@ impl Intake {
             unshown: 0,
             missing: Vec::new(),
         };
-        if let Some(fault) = sender.fault.filter(|fault| !is_stored(*fault)) {
-            return answered(
-                ticket,
-                posted,
-                spoil(fault),
-                Some("a fault was asked for".to_owned()),
-            );
-        }
-        if let Some(retry_after) = self.too_many(now.peek(), sender.probe, source) {
-            let mut response = Response::refused(429, "too many posts");
-            response.retry_after = Some(retry_after);
-            return answered(
-                ticket,
-                posted,
-                response,
-                Some("too many posts a minute".to_owned()),
-            );
+        if let Some((response, why)) = self.turned_away(now, sender, source) {
+            return answered(ticket, posted, response, Some(why.to_owned()));
         }
         let lines = match read(post, sender) {
             Ok(lines) => lines,
