@@ -2,7 +2,7 @@
 //! 4.6, 5.1, 11.2).
 
 use super::{
-    config::{Measurement, Upload},
+    config::{Measurement, OUTPUT_OPTION, Upload},
     identity::ProbeId,
 };
 use crate::protocol::{
@@ -11,10 +11,6 @@ use crate::protocol::{
     post::path_and_query,
     registration::SessionId,
 };
-
-/// Put after the verb of a command that names no output file: without it the official probe would print its
-/// results to nowhere.
-pub const OUTPUT_OPTION: &str = " -O /home/atlas/data/new/7";
 
 /// Far enough in the future; the value that production sends.
 const NO_END: i64 = 2_000_000_000;
