@@ -271,6 +271,16 @@ impl Family {
         }
     }
 
+    /// The first address of this family in an answer; none counts as a look-up that failed.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn pick(self, answer: &Result<Vec<IpAddr>, ResolveError>) -> Result<IpAddr, ResolveError> {
+        let addresses = answer.as_ref().map_err(|why| *why)?;
+        let mut wanted = addresses.iter().filter(|address| self.wants(**address));
+        wanted.next().copied().ok_or(ResolveError::Failed)
+    }
+
     /// Whether an address of this family was asked for.
     #[must_use]
     pub const fn wants(self, address: IpAddr) -> bool {

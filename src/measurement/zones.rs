@@ -43,6 +43,12 @@ pub fn zone(target: &str) -> Option<&str> {
     (is_link_local(address) && !zone.is_empty()).then_some(zone)
 }
 
+/// What a socket is bound to: the interface or address that the options name, or else the target's zone.
+#[must_use]
+pub fn bound_to(target: &str, named: Option<&str>) -> Option<String> {
+    named.or_else(|| zone(target)).map(str::to_owned)
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }

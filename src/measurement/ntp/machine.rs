@@ -17,7 +17,7 @@ use crate::{
         machine::{
             Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, SocketKind,
         },
-        zones::{Zones, zone},
+        zones::{Zones, bound_to},
     },
     wire::ntp::{self, Timestamp},
 };
@@ -131,22 +131,16 @@ impl Ntp {
     ) -> Vec<Output> {
         let taken = now.tick().millis_since(self.started);
         self.ttr = (!args::is_numeric_host(&self.options.target)).then_some(taken);
-        let wanted = |address: &&IpAddr| self.options.family.wants(**address);
-        let target = match answer {
-            Ok(addresses) => addresses.iter().find(wanted).copied(),
-            Err(_) => None,
-        };
-        let Some(target) = target else {
-            let why = answer.as_ref().err().unwrap_or(&ResolveError::Failed);
-            return self.fail(now, format!("name resolution failed: {why}"));
+        let target = match self.options.family.pick(answer) {
+            Ok(target) => target,
+            Err(why) => return self.fail(now, format!("name resolution failed: {why}")),
         };
         self.time = Some(now.unix().secs());
         self.target = Some(target);
         self.stage = Stage::Opening;
         self.deadline = Some(now.peek() + OPENING);
         let mut socket = Socket::new(SocketKind::Udp { port: PORT }, target);
-        let zone = || zone(&self.options.target).map(str::to_owned);
-        socket.bind = self.options.interface.clone().or_else(zone);
+        socket.bind = bound_to(&self.options.target, self.options.interface.as_deref());
         vec![Output::Open { on: SOCKET, socket }]
     }
 

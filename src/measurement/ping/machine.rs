@@ -25,7 +25,7 @@ use crate::{
         machine::{
             Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, SocketKind,
         },
-        zones::{Zones, zone},
+        zones::{Zones, bound_to},
     },
 };
 
@@ -136,16 +136,10 @@ impl Ping {
     fn resolved(
         &mut self,
         now: &mut Now,
-        answer: Result<Vec<IpAddr>, ResolveError>,
+        answer: &Result<Vec<IpAddr>, ResolveError>,
     ) -> Vec<Output> {
         self.resolve_ms = Some(now.tick().millis_since(self.started));
-        let address = answer.and_then(|addresses| {
-            addresses
-                .into_iter()
-                .find(|address| self.options.family.wants(*address))
-                .ok_or(ResolveError::Failed)
-        });
-        match address {
+        match self.options.family.pick(answer) {
             Ok(address) => self.open(now, address),
             Err(error) => {
                 let text = format!("dns resolution failed: {error}");
@@ -160,8 +154,7 @@ impl Ping {
             until: now.peek() + OPEN_TIMEOUT,
         };
         let mut socket = Socket::new(SocketKind::Echo, address);
-        let zone = || zone(&self.options.target).map(str::to_owned);
-        socket.bind = self.options.bind.clone().or_else(zone);
+        socket.bind = bound_to(&self.options.target, self.options.bind.as_deref());
         vec![Output::Open { on: SOCKET, socket }]
     }
 
@@ -415,7 +408,7 @@ impl Machine for Ping {
                 vec![self.done(now, size)]
             }
             (_, Input::Stop) => self.finish(now),
-            (State::Resolving, Input::Resolved(answer)) => self.resolved(now, answer),
+            (State::Resolving, Input::Resolved(answer)) => self.resolved(now, &answer),
             (State::Opening { .. }, Input::Opened { local, ident, .. }) => {
                 self.opened(now, local.ip(), ident)
             }

@@ -23,7 +23,7 @@ use crate::{
         machine::{
             Call, Datagram, Failure, Family, Fragment, Handle, ResolveError, Socket, SocketKind,
         },
-        zones::{Zones, zone},
+        zones::{Zones, bound_to},
     },
     wire::options,
 };
@@ -115,14 +115,9 @@ impl Traceroute {
     ) -> Vec<Output> {
         let taken = now.tick().millis_since(self.started);
         self.ttr = (!args::is_numeric_host(&self.options.target)).then_some(taken);
-        let wanted = |address: &&IpAddr| self.options.family.wants(**address);
-        let target = match answer {
-            Ok(addresses) => addresses.iter().find(wanted).copied(),
-            Err(_) => None,
-        };
-        let Some(target) = target else {
-            let why = answer.as_ref().err().unwrap_or(&ResolveError::Failed);
-            return self.fail(now, format!("name resolution failed: {why}"));
+        let target = match self.options.family.pick(answer) {
+            Ok(target) => target,
+            Err(why) => return self.fail(now, format!("name resolution failed: {why}")),
         };
         self.time = Some(now.unix().secs());
         self.target = Some(target);
@@ -141,8 +136,7 @@ impl Traceroute {
             super::Protocol::Tcp => SocketKind::TcpProbe,
         };
         let mut socket = Socket::new(kind, target);
-        let zone = || zone(&self.options.target).map(str::to_owned);
-        socket.bind = self.options.interface.clone().or_else(zone);
+        socket.bind = bound_to(&self.options.target, self.options.interface.as_deref());
         socket.tos = low_half(self.options.tos).to_be_bytes()[1];
         socket.fragment = if self.options.dont_fragment {
             Fragment::Never
