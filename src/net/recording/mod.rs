@@ -15,7 +15,7 @@ mod ping;
 mod tls;
 mod traceroute;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 pub use container::{Reader, RecordingError, Writer};
 
@@ -114,6 +114,22 @@ impl Player {
     pub(super) fn tell(&mut self, input: Input) {
         self.outputs
             .extend(self.machine.handle(&mut self.now, input));
+    }
+
+    /// Tells the machine the one address that a recording has for its target; the records are of these kinds. What
+    /// comes back is the address that packets leave from.
+    fn resolve(
+        &mut self,
+        reader: &mut Reader<'_>,
+        addrinfo: i32,
+        address: i32,
+        local: i32,
+    ) -> Result<SocketAddr, RecordingError> {
+        reader.take_addrinfo(addrinfo)?;
+        let address = reader.take_address(address)?.ip();
+        let local = reader.take_address(local)?;
+        self.tell(Input::Resolved(Ok(vec![address])));
+        Ok(local)
     }
 
     /// The machine's next wish that wants an answer, or its `Done`. What is only for watching is dropped.

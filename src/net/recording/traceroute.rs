@@ -54,10 +54,7 @@ pub(super) fn play(player: &mut Player, reader: &mut Reader<'_>) -> Result<Outco
         match player.next() {
             Some(Output::Done(outcome)) => return Ok(outcome),
             Some(Output::Resolve { .. }) => {
-                reader.take_addrinfo(ADDRINFO)?;
-                let address = reader.take_address(ADDRESS)?.ip();
-                local = Some(reader.take_address(LOCAL)?);
-                player.tell(Input::Resolved(Ok(vec![address])));
+                local = Some(player.resolve(reader, ADDRINFO, ADDRESS, LOCAL)?);
             }
             Some(Output::Open { on, socket: wanted }) => {
                 socket = on;
