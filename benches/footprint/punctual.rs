@@ -29,8 +29,23 @@ pub(crate) fn measure(options: &Options) {
     let before = process::Look::at(agent.pid());
     capture.drain();
     let from = now();
-    let mut sent: BTreeMap<Ipv4Addr, Vec<i64>> = BTreeMap::new();
-    for _ in 0..options.seconds.div_ceil(EMPTY.as_secs()) {
+    let sent = first_requests(&capture, options.seconds);
+    let to = now() - 1_000_000_000;
+    let after = process::Look::at(agent.pid());
+    let planned = planned(&agent.log()).into_iter();
+    let planned = planned.filter(|(_, planned)| (from..to).contains(planned));
+    let found = compare(planned, &sent, from);
+    assert!(!found.late.is_empty(), "no run was seen:\n{}", agent.log());
+    found.print(to - from);
+    after.print_since(&before, options.seconds);
+}
+
+/// When requests that begin a run were on the wire, by target.
+type Sent = BTreeMap<Ipv4Addr, Vec<i64>>;
+
+fn first_requests(capture: &Capture, seconds: u64) -> Sent {
+    let mut sent = Sent::new();
+    for _ in 0..seconds.div_ceil(EMPTY.as_secs()) {
         std::thread::sleep(EMPTY);
         for packet in capture.drain() {
             if let Some(to) = first_request(packet.outgoing, &packet.bytes) {
@@ -38,54 +53,64 @@ pub(crate) fn measure(options: &Options) {
             }
         }
     }
-    let to = now() - 1_000_000_000;
-    let after = process::Look::at(agent.pid());
-    let mut late: Vec<i64> = Vec::new();
-    // By second: how many were late by more than the goal, and the latest.
-    let mut tardy: BTreeMap<i64, (usize, i64)> = BTreeMap::new();
-    let mut missing = 0;
-    for (target, planned) in planned(&agent.log()) {
-        if !(from..to).contains(&planned) {
-            continue;
-        }
+    sent
+}
+
+/// How late runs were, in nanoseconds.
+#[derive(Default)]
+struct Found {
+    late: Vec<i64>,
+    /// By second: how many were late by more than the goal, and the latest.
+    tardy: BTreeMap<i64, (usize, i64)>,
+    missing: usize,
+}
+
+fn compare(planned: impl Iterator<Item = (Ipv4Addr, i64)>, sent: &Sent, from: i64) -> Found {
+    let mut found = Found::default();
+    for (target, planned) in planned {
         // The run before may have ended long ago; the next one is seconds away.
         let begun = sent.get(&target).and_then(|times| {
-            let found = times.partition_point(|at| *at < planned);
-            times.get(found).copied()
+            let place = times.partition_point(|at| *at < planned);
+            times.get(place).copied()
         });
         match begun {
             Some(at) if at - planned < 5_000_000_000 => {
-                late.push(at - planned);
+                found.late.push(at - planned);
                 if at - planned > GOAL {
-                    let (count, latest) =
-                        tardy.entry((planned - from) / 1_000_000_000).or_default();
+                    let second = (planned - from) / 1_000_000_000;
+                    let (count, latest) = found.tardy.entry(second).or_default();
                     *count += 1;
                     *latest = (*latest).max(at - planned);
                 }
             }
-            _ => missing += 1,
+            _ => found.missing += 1,
         }
     }
-    assert!(!late.is_empty(), "no run was seen:\n{}", agent.log());
-    late.sort_unstable();
-    let at = |permille: usize| late[(late.len() - 1) * permille / 1000] as f64 / 1e6;
-    println!(
-        "punctuality of {} runs ({:.0} a minute) beside long traceroutes and one-offs, first packet after the planned \
-         time, ms: median {:.2}, p95 {:.2}, p99 {:.2}, latest {:.2}; {missing} without a packet",
-        late.len(),
-        late.len() as f64 * 60e9 / (to - from) as f64,
-        at(500),
-        at(950),
-        at(990),
-        at(1000)
-    );
-    for (second, (count, latest)) in tardy {
+    found.late.sort_unstable();
+    found
+}
+
+impl Found {
+    fn print(&self, nanos: i64) {
+        let (late, missing) = (&self.late, self.missing);
+        let at = |permille: usize| late[(late.len() - 1) * permille / 1000] as f64 / 1e6;
         println!(
-            "  in second {second}: {count} later than the goal, by {:.1} ms at most",
-            latest as f64 / 1e6
+            "punctuality of {} runs ({:.0} a minute) beside long traceroutes and one-offs, first packet after the planned \
+         time, ms: median {:.2}, p95 {:.2}, p99 {:.2}, latest {:.2}; {missing} without a packet",
+            late.len(),
+            late.len() as f64 * 60e9 / nanos as f64,
+            at(500),
+            at(950),
+            at(990),
+            at(1000)
         );
+        for (second, (count, latest)) in &self.tardy {
+            println!(
+                "  in second {second}: {count} later than the goal, by {:.1} ms at most",
+                *latest as f64 / 1e6
+            );
+        }
     }
-    after.print_since(&before, options.seconds);
 }
 
 fn now() -> i64 {
