@@ -336,7 +336,7 @@ impl Stage {
                 stdin,
             },
         ) else {
-            panic!("another answer than asked for");
+            unreachable!("another answer than asked for");
         };
         assert!(exec.stdout.len() < 16 << 10);
         let answer = registration::Answer::parse(exec.stdout.as_bytes());
@@ -358,7 +358,7 @@ impl Stage {
         let Answer::Exec(Exec { stdout, .. }) =
             self.ask(ticket, Input::Init { ticket, connection })
         else {
-            panic!("another answer than asked for");
+            unreachable!("another answer than asked for");
         };
         if let InitVerdict::Ok {
             remote_port: Some(port),
@@ -469,7 +469,7 @@ impl Stage {
     /// What is acknowledged is on the disk, whoever brought it there.
     fn answered(&self, sender: Option<&ProbeKey>, lines: &[String], answer: &Answer) {
         let Answer::Respond(response) = answer else {
-            panic!("another answer than asked for");
+            unreachable!("another answer than asked for");
         };
         if response.status != 0 {
             is_read_as(
