@@ -22,6 +22,8 @@ const SLACK: i128 = 1_000;
 
 /// A packet may be stamped, and then lie this long in the kernel before a socket has it.
 const LAG: Duration = Duration::from_millis(10);
+/// The same where the host is so busy that the kernel's own work waits, as long as the clock was not stepped.
+const BUSY_LAG: Duration = Duration::from_secs(1);
 
 /// The clocks of all runs.
 #[derive(Debug)]
@@ -88,10 +90,21 @@ impl Timing {
     /// The time of arrival of a packet that the kernel stamped and that no socket had at `empty_at`. Without a
     /// usable stamp it is the present.
     pub(super) fn stamped(&self, stamp: Option<UnixTime>, empty_at: Tick) -> (Now, Precision) {
-        match stamp.and_then(|stamp| self.try_stamped(stamp, empty_at - LAG)) {
+        let steady = |stamp| self.try_steady(stamp, empty_at);
+        let found = stamp
+            .and_then(|stamp| steady(stamp).or_else(|| self.try_stamped(stamp, empty_at - LAG)));
+        match found {
             Some(now) => (now, Precision::Kernel),
             None => (self.now(), Precision::Process),
         }
+    }
+
+    /// The time of an event that the kernel stamped while the clock ran steadily; `None` if it may have been stepped.
+    fn try_steady(&self, stamp: UnixTime, empty_at: Tick) -> Option<Now> {
+        let latest = self.sample();
+        let offset = *self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        let tick = offset.convert_steady(stamp, empty_at - BUSY_LAG, latest);
+        tick.map(|tick| self.at(tick, stamp))
     }
 
     /// The time of an event that the kernel stamped and that cannot lie before `earliest`; `None` if the stamp
@@ -162,6 +175,16 @@ impl Offset {
         });
     }
 
+    /// The same if no step was noticed since `earliest`.
+    fn convert_steady(&self, stamp: UnixTime, earliest: Tick, latest: Tick) -> Option<Tick> {
+        let is_steady = self.stepped.is_none_or(|(_, noticed)| noticed < earliest);
+        if is_steady {
+            self.convert(stamp, earliest, latest)
+        } else {
+            None
+        }
+    }
+
     /// The tick at which the wall clock showed `stamp`, known to lie from `earliest` to `latest`. `None` if
     /// no reading fits, or if one fits before and another one after a step.
     fn convert(&self, stamp: UnixTime, earliest: Tick, latest: Tick) -> Option<Tick> {
@@ -229,6 +252,20 @@ mod tests {
         offset.sample(micros(2_000), wall(2_005), micros(9_000));
         assert_eq!(offset.now, before);
         assert_eq!(offset.stepped, None);
+    }
+
+    #[test]
+    fn a_packet_that_a_busy_kernel_hands_over_late_keeps_its_stamp_unless_the_clock_was_stepped() {
+        let mut offset = settled();
+        offset.sample(micros(60_000), wall(60_000), micros(60_001));
+        // Stamped at 1 ms, in the socket's queue at 55 ms, which was seen empty at 50 ms.
+        let (stamp, empty_at) = (wall(1_000), micros(50_000));
+        assert_eq!(offset.convert(stamp, empty_at - LAG, micros(60_001)), None);
+        let tick = offset.convert_steady(stamp, empty_at - BUSY_LAG, micros(60_001));
+        assert!(tick.is_some_and(|tick| tick.since(micros(1_000)) <= Duration::from_micros(2)));
+        offset.sample(micros(70_000), wall(170_000), micros(70_001));
+        let tick = offset.convert_steady(stamp, empty_at - BUSY_LAG, micros(70_001));
+        assert_eq!(tick, None);
     }
 
     #[test]
