@@ -35,6 +35,12 @@ pub(super) fn hear(session: &mut Session, event: &SessionEvent, now: UnixTime) -
             (Some(id), None) => format!("connected as probe {id}"),
             (None, _) => "connected".to_owned(),
         },
+        // When the next attempt is made is told beside it.
+        SessionEvent::Lost { .. } => {
+            let words = event.to_string();
+            let cause = words.rsplit_once("; trying again in ");
+            cause.map_or(words.as_str(), |(cause, _)| cause).to_owned()
+        }
         event => event.to_string(),
     };
     if session.state != state {

@@ -64,6 +64,7 @@ impl Agent {
 
         let version = version(config);
         let net = Net::open(net_config(config, seed ^ 1), clock);
+        tell_missing(net.capabilities());
         let status = Arc::new(Status::new(
             config,
             version.clone(),
@@ -263,6 +264,19 @@ fn tee(config: &Config) -> Option<Tee> {
     Tee::start(target)
         .inspect_err(|error| tracing::warn!(%error, "results are not copied"))
         .ok()
+}
+
+/// Says what cannot be measured for want of privileges.
+fn tell_missing(may: net::Capabilities) {
+    let lost = match (may.raw, may.datagram_icmp) {
+        (true, _) => return,
+        (false, true) => "no raw sockets: TCP traceroute fails",
+        (false, false) => "no raw sockets: ping, and traceroute by ICMP or TCP, fail",
+    };
+    tracing::warn!(
+        "{lost}, and the controller is told so; give the probe CAP_NET_RAW, as its systemd unit does, or by `setcap \
+         cap_net_raw+ep` on the binary"
+    );
 }
 
 /// The line to register, plainly, where the user will see it: at each start until a registration server knew the key.

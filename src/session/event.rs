@@ -112,10 +112,11 @@ pub enum SessionEvent {
     Marker(Marker),
 }
 
-/// In words for people, without secrets.
+/// In words for people, on one line whatever a server said, without secrets.
 impl fmt::Display for SessionEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&discreet(&self.words()))
+        let words = self.words().replace(char::is_control, " ");
+        f.write_str(&discreet(&words))
     }
 }
 
@@ -302,8 +303,8 @@ impl fmt::Display for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Registration => "registration",
-            Self::Init => "controller INIT",
-            Self::Keep => "KEEP",
+            Self::Init => "opening a session at the controller",
+            Self::Keep => "the session with the controller",
         })
     }
 }
@@ -464,6 +465,18 @@ pub(crate) fn collapsed(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_says_stays_on_one_line() {
+        let event = SessionEvent::Lost {
+            exchange: Exchange::Keep,
+            failure: Failure::Ssh("bye\r\nhealth  live\x1b[2J".to_owned()),
+            retry: Duration::from_secs(5),
+        };
+        let words = event.to_string();
+        assert!(words.contains("bye  health  live [2J"), "{words}");
+        assert!(!words.contains(char::is_control), "{words:?}");
+    }
 
     #[test]
     fn the_markers_read_as_the_official_probe_writes_them() {

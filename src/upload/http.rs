@@ -27,7 +27,7 @@ const BLOCK: usize = 16 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
     /// The tunnel would not open a channel.
-    #[error("no channel to the controller's upload service: {0}")]
+    #[error("no channel to the controller's upload service could be opened: {0}")]
     Open(String),
     /// The channel broke or ended before the answer was complete.
     #[error("the upload broke off: {0}")]

@@ -450,7 +450,7 @@ impl Uploader {
         };
         match refused {
             Some(retry_after) => self.hold(retry_after, outputs),
-            None => self.tell(answer, outputs),
+            None => self.tell(which, answer, outputs),
         }
         if accepted {
             self.hold = HOLD_FIRST;
@@ -466,8 +466,10 @@ impl Uploader {
     }
 
     /// Tells the session and the operator what became of a post.
-    fn tell(&mut self, answer: &Answer, outputs: &mut Vec<Output>) {
+    fn tell(&mut self, which: Which, answer: &Answer, outputs: &mut Vec<Output>) {
         let (why, is_unknown) = match answer {
+            // A controller that tells the time may still refuse results.
+            Answer::Heard { accepted: true, .. } if which == Which::TimeSync => return,
             Answer::Heard { accepted: true, .. } => {
                 outputs.push(Output::Told(Upload::Accepted));
                 if self.failing.take().is_some() {
@@ -490,7 +492,11 @@ impl Uploader {
         };
         if self.failing.as_ref() != Some(&why) {
             self.failing = Some(why.clone());
-            outputs.push(Output::Failing(why.clone()));
+            outputs.push(Output::Failing(if is_unknown {
+                format!("{why}, as to a session that it does not know; if that lasts, a new one is opened")
+            } else {
+                why.clone()
+            }));
         }
         outputs.push(Output::Told(if is_unknown {
             Upload::Unknown(why)

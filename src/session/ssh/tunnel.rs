@@ -139,9 +139,9 @@ pub enum TunnelError {
     #[error("not connected to a controller")]
     NotConnected,
     /// The controller did not open the channel.
-    #[error("the controller refuses the upload channel: {0}")]
+    #[error("it refuses it: {0}")]
     Refused(String),
     /// The controller did not answer.
-    #[error("the controller does not answer the request for an upload channel")]
+    #[error("it does not answer")]
     TimedOut,
 }

@@ -1,6 +1,7 @@
 //! The session by script.
 
 mod keeping;
+mod lasting;
 mod properties;
 mod registering;
 mod servers;

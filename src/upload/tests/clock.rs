@@ -84,3 +84,32 @@ fn a_clock_that_is_set_back_does_not_silence_the_probe() {
     uploader.handle(&back, Input::Answered(Which::Main, accepted()));
     assert!(uploader.deadline() <= Some(Tick::from_secs(80)));
 }
+
+#[test]
+fn a_clock_that_was_right_in_between_is_told_again_at_once() {
+    let heard = |date| Answer::Heard {
+        status: 200,
+        accepted: true,
+        retry_after: None,
+        date: Some(ServerDate {
+            date,
+            local: UnixTime::from_secs(EPOCH),
+            rtt: Duration::from_millis(200),
+        }),
+    };
+    let mut uploader = connected();
+    let mut told = Vec::new();
+    for (secs, date) in [
+        (12, EPOCH - 3600),
+        (72, EPOCH - 3600),
+        (132, EPOCH),
+        (192, EPOCH - 60),
+    ] {
+        let outputs = main_post(&mut uploader, secs, Vec::new(), heard(date));
+        told.extend(outputs.into_iter().filter_map(|output| match output {
+            Output::ClockOff(by) => Some((secs, by)),
+            _ => None,
+        }));
+    }
+    assert_eq!(told, [(12, 3600), (192, 60)]);
+}

@@ -48,6 +48,26 @@ fn one_offs_that_stayed_behind_are_tried_again_after_a_minute() {
 }
 
 #[test]
+fn the_next_attempt_for_one_offs_is_a_deadline_of_its_own() {
+    let mut uploader = connected();
+    let duties = vec![duty(Which::Main, slots(86_400, 12))];
+    uploader.handle(&at(13), Input::Duties(duties));
+    uploader.handle(&at(20), Input::OneOff { idle: true });
+    uploader.handle(
+        &at(20),
+        Input::Collected(Queue::OneOff, vec![sealed(1, 100)]),
+    );
+    uploader.handle(&at(21), Input::Answered(Which::OneOff, failed()));
+    let mut deadlines = Vec::new();
+    while deadlines.len() < 4 {
+        let next = uploader.deadline().expect("something is to come");
+        deadlines.push(next.0.as_secs());
+        uploader.handle(&at(next.0.as_secs()), Input::Deadline);
+    }
+    assert!(deadlines.contains(&81), "{deadlines:?}");
+}
+
+#[test]
 fn one_offs_are_posted_in_at_most_five_rounds_in_a_row() {
     let mut uploader = connected();
     let waiting = || vec![sealed(1, 1_900_000), sealed(2, 1_900_000)];

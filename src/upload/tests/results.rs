@@ -197,3 +197,45 @@ fn nothing_is_posted_while_there_is_no_tunnel() {
         Queue::Periodic
     ));
 }
+
+#[test]
+fn a_post_takes_a_thousand_segments_at_most() {
+    let mut uploader = connected();
+    uploader.handle(&at(12), Input::Deadline);
+    let waiting = (1..=1001).map(|number| sealed(number, 1)).collect();
+    let outputs = uploader.handle(&at(12), Input::Collected(Queue::Periodic, waiting));
+    assert_eq!(post(&outputs).unwrap().segments.len(), 1000);
+}
+
+#[test]
+fn of_two_lines_for_results_the_smaller_post_counts() {
+    let mut uploader = Uploader::new(Own::default(), 1);
+    uploader.handle(&at(0), Input::Session(identity()));
+    let sized = |max_post_size| Duty::Post {
+        slots: slots(60, 12),
+        order: Order {
+            max_post_size,
+            ..order(Which::Main)
+        },
+    };
+    let duties = vec![sized(400_000), sized(200_000), sized(300_000)];
+    let outputs = uploader.handle(&at(0), Input::Duties(duties));
+    assert_eq!(outputs, [Output::Limit(90_000)]);
+}
+
+#[test]
+fn what_was_due_when_the_way_was_lost_waits_for_its_next_slot() {
+    let mut uploader = connected();
+    uploader.handle(&at(12), Input::Deadline);
+    uploader.handle(&at(12), Input::Collected(Queue::Periodic, Vec::new()));
+    // Due again while the first is still under way; then the tunnel falls.
+    uploader.handle(&at(72), Input::Deadline);
+    uploader.handle(&at(73), Input::Tunnel(false));
+    uploader.handle(&at(73), Input::Answered(Which::Main, failed()));
+    let outputs = uploader.handle(&at(74), Input::Tunnel(true));
+    assert!(!collects(&outputs, Queue::Periodic), "{outputs:?}");
+    assert!(collects(
+        &uploader.handle(&at(132), Input::Deadline),
+        Queue::Periodic
+    ));
+}

@@ -58,7 +58,12 @@ fn a_session_that_the_controller_does_not_know_is_told_apart() {
         let words = format!("it answers {status}");
         assert_eq!(
             told(outputs),
-            [failing(&words), Output::Told(Upload::Unknown(words))]
+            [
+                failing(&format!(
+                    "{words}, as to a session that it does not know; if that lasts, a new one is opened"
+                )),
+                Output::Told(Upload::Unknown(words))
+            ]
         );
     }
 }
@@ -110,4 +115,23 @@ fn a_clock_that_is_off_is_told_once_an_hour_and_never_set() {
         );
     }
     assert_eq!(hours, [0, 60, 120]);
+}
+
+#[test]
+fn a_controller_that_only_tells_the_time_takes_no_results() {
+    let mut uploader = connected();
+    let duties = vec![
+        duty(Which::Main, slots(60, 12)),
+        duty(Which::TimeSync, slots(60, 42)),
+    ];
+    uploader.handle(&at(1), Input::Duties(duties));
+    let words = "it answers 500";
+    let outputs = main_post(&mut uploader, 12, Vec::new(), refused(500, None));
+    assert_eq!(told(outputs), [failing(words), not_accepted(words)]);
+    let outputs = uploader.handle(&at(42), Input::Deadline);
+    assert_eq!(post(&outputs).unwrap().which, Which::TimeSync);
+    let outputs = uploader.handle(&at(43), Input::Answered(Which::TimeSync, accepted()));
+    assert_eq!(told(outputs), []);
+    let outputs = main_post(&mut uploader, 72, Vec::new(), refused(500, None));
+    assert_eq!(told(outputs), [not_accepted(words)]);
 }
