@@ -327,9 +327,9 @@ fn privileges(report: &Report) -> String {
     match (report.host.raw_sockets, report.host.datagram_icmp) {
         (true, _) => "raw sockets: everything can be measured",
         (false, true) => {
-            "no raw sockets: ping works, the rest of ICMP does not; give it CAP_NET_RAW"
+            "no raw sockets: ping and traceroute work, TCP traceroute does not; give it CAP_NET_RAW"
         }
-        (false, false) => "no raw sockets: no ping and traceroute; give it CAP_NET_RAW",
+        (false, false) => "no raw sockets: no ping, traceroute by UDP only; give it CAP_NET_RAW",
     }
     .to_owned()
 }
@@ -426,7 +426,7 @@ mod tests {
              last upload  none accepted yet\n\
              clock        never confirmed by a controller\n\
              network      IPv4 only\n\
-             privileges   no raw sockets: no ping and traceroute; give it CAP_NET_RAW\n\
+             privileges   no raw sockets: no ping, traceroute by UDP only; give it CAP_NET_RAW\n\
              trouble      1 s ago: something (12 times)\n"
         );
     }

@@ -147,8 +147,12 @@ fn disk(config: &Config) -> Finding {
     if free < 1 << 20 {
         Finding::problem(
             "disk",
-            "it is full",
-            "make room: results are lost in a power cut",
+            if free == 0 {
+                "it is full".to_owned()
+            } else {
+                format!("it is as good as full: {} KiB free", free >> 10)
+            },
+            "make room: results that do not fit are held in memory, and lost in a power cut",
         )
     } else if free < config.spool.max_bytes {
         Finding::warning(
@@ -176,23 +180,39 @@ fn key(path: &Path) -> Finding {
 }
 
 fn clock(data_dir: &Path) -> Finding {
-    let now = Clock::start().unix();
     let confirmed = fs::read_to_string(data_dir.join("timesync"))
         .ok()
         .and_then(|text| text.trim().parse().ok())
         .map(UnixTime::from_secs);
+    clock_at(Clock::start().unix(), confirmed)
+}
+
+/// A running probe confirms its clock with every upload; one that was off for long cannot know.
+fn clock_at(now: UnixTime, confirmed: Option<UnixTime>) -> Finding {
+    const WHAT: &str = "clock";
     let remedy = "run a time service such as systemd-timesyncd or chrony";
     if now < EARLIEST {
-        return Finding::problem("clock", "the wall clock is years behind", remedy);
+        return Finding::problem(WHAT, "the wall clock is years behind", remedy);
     }
-    match confirmed {
-        Some(confirmed) if confirmed > now + Duration::from_secs(2) => Finding::problem(
-            "clock",
+    let Some(confirmed) = confirmed else {
+        return Finding::ok(WHAT, "plausible; no controller has confirmed it yet");
+    };
+    if confirmed > now + Duration::from_secs(2) {
+        return Finding::problem(
+            WHAT,
             "the wall clock is behind the time that a controller confirmed before",
             remedy,
+        );
+    }
+    match now.secs().saturating_sub(confirmed.secs()) / 86_400 {
+        0 => Finding::ok(WHAT, "a controller confirmed it in the last day"),
+        days @ 1..=6 => Finding::ok(WHAT, format!("a controller confirmed it {days} days ago")),
+        days => Finding::warning(
+            WHAT,
+            format!("no controller has confirmed it for {days} days"),
+            "if the probe was not off for so long, the wall clock is ahead: run a time service such as systemd-timesyncd \
+             or chrony",
         ),
-        Some(_) => Finding::ok("clock", "a controller has confirmed it"),
-        None => Finding::ok("clock", "plausible; no controller has confirmed it yet"),
     }
 }
 
@@ -236,7 +256,7 @@ pub(super) fn sockets(may: Capabilities) -> [Finding; 2] {
     } else {
         Finding::warning(
             "raw sockets",
-            "cannot be opened by this user: no traceroute",
+            "cannot be opened by this user: no traceroute by TCP, ping and the rest of it only as far as ping sockets go",
             "run the probe with CAP_NET_RAW, as the systemd unit does (setcap cap_net_raw+ep on the binary)",
         )
     };
@@ -281,10 +301,35 @@ fn ping_group(may: Capabilities) -> Finding {
     }
     Finding::warning(
         WHAT,
-        format!("{words}: no ping"),
+        format!("{words}: no ping and no traceroute by ICMP"),
         format!(
             "sysctl net.ipv4.ping_group_range='{0} {0}', or CAP_NET_RAW",
             getegid()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_clock_is_confirmed_only_as_long_as_somebody_could_have_done_so() {
+        let now = UnixTime::from_secs(EARLIEST.secs() + 100 * 86_400);
+        let told = |ago: i64| {
+            let confirmed = UnixTime::from_secs(now.secs() - ago);
+            let finding = clock_at(now, Some(confirmed));
+            (finding.verdict, finding.words)
+        };
+        assert_eq!(told(3600).0, Verdict::Ok);
+        assert_eq!(told(-3600).0, Verdict::Problem);
+        let (verdict, words) = told(30 * 86_400);
+        assert_eq!(verdict, Verdict::Warning);
+        assert!(words.contains("30 days"), "{words}");
+        assert_eq!(
+            clock_at(UnixTime::from_secs(0), None).verdict,
+            Verdict::Problem
+        );
+    }
 }

@@ -83,7 +83,7 @@ fn agent(text: &mut Text, report: &Report) {
     drop(family);
     text.gauge(
         "starling_raw_sockets_available",
-        "Whether raw sockets can be opened: without them there is no traceroute.",
+        "Whether raw sockets can be opened: without them there is no TCP traceroute, and ping only by ping sockets.",
         Some(u8::from(report.host.raw_sockets)),
     );
 }

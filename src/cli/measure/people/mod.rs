@@ -5,6 +5,7 @@
 
 mod dns;
 mod dns_reply;
+mod hint;
 mod http;
 mod ntp;
 mod ping;
@@ -21,7 +22,7 @@ use clap::{Args, CommandFactory as _, Parser, error::ErrorKind};
 use nix::errno::Errno;
 use tokio::sync::{Notify, mpsc};
 
-use self::speech::{Say, Style};
+use self::speech::{Piece, Say, Style};
 use super::{Exit, Failure, MeasureArgs, lines, live, print, rules, version};
 use crate::{
     config::{BadDuration, parse_duration},
@@ -211,6 +212,10 @@ struct Found {
     begun: bool,
     /// The name exists and has no address of the family asked for.
     no_address: bool,
+    /// What was said of that: not worth saying if the other family has one.
+    held: Vec<Piece>,
+    /// What a person can do about the first failure.
+    hint: Option<String>,
     /// A socket was refused for lack of privilege.
     refused: bool,
     /// Without raw sockets.
@@ -230,7 +235,10 @@ impl Found {
                 _ => {}
             },
             Event::In { input, .. } => match input {
-                Input::Resolved(Err(ResolveError::Failed)) => self.no_address = true,
+                Input::Resolved(Err(error)) => {
+                    self.no_address |= *error == ResolveError::Failed;
+                    self.hint.get_or_insert_with(|| hint::unresolved(*error));
+                }
                 Input::Opened { local, .. } | Input::Connected { local, .. } => {
                     if !self.begun
                         && let Some(to) = self.to
@@ -239,12 +247,14 @@ impl Found {
                     }
                     self.begun = true;
                 }
-                Input::Failed {
-                    cause: Refusal::Os { call, errno },
-                    ..
-                } => {
-                    let refusals = [Errno::EPERM as i32, Errno::EACCES as i32];
-                    self.refused |= *call == Call::Socket && refusals.contains(errno);
+                Input::Failed { cause, .. } => {
+                    if let Refusal::Os { call, errno } = cause {
+                        let refusals = [Errno::EPERM as i32, Errno::EACCES as i32];
+                        self.refused |= *call == Call::Socket && refusals.contains(errno);
+                    }
+                    if let (None, Some(to)) = (&self.hint, self.to) {
+                        self.hint = hint::refused(to, cause);
+                    }
                 }
                 _ => {}
             },
@@ -283,7 +293,9 @@ fn measure(talk: &mut impl Talk, args: &MeasureArgs) -> Result<(Outcome, Found),
             move |event| {
                 found.hear(event, talk, &mut say);
                 for piece in say.take() {
-                    if !silent {
+                    if found.no_address && !found.begun {
+                        found.held.push(piece);
+                    } else if !silent {
                         // The speaker leaves only when nobody listens.
                         let _ = tell.send(piece);
                     }
@@ -311,7 +323,7 @@ fn finish(talk: &impl Talk, outcome: &Outcome, found: &Found) -> super::super::O
             print::line(line.strip_prefix("RESULT ").unwrap_or(line))?;
         }
     } else {
-        let mut say = Say::new(Style::of_stdout());
+        let mut say = Say::again(Style::of_stdout(), &found.held);
         talk.summary(outcome, &mut say);
         print::text(&say.text())?;
     }
@@ -331,6 +343,11 @@ fn finish(talk: &impl Talk, outcome: &Outcome, found: &Found) -> super::super::O
             "starling: without raw sockets: {missing}.\n{}",
             grant()
         ));
+    }
+    if !outcome.answered
+        && let Some(hint) = &found.hint
+    {
+        print::talk(&format!("starling: {hint}"));
     }
     Ok(if outcome.answered {
         Exit::Done

@@ -105,6 +105,14 @@ impl Say {
         }
     }
 
+    /// What was held back before.
+    pub(super) fn again(style: Style, held: &[Piece]) -> Self {
+        Self {
+            style,
+            pieces: held.to_vec(),
+        }
+    }
+
     /// A line of its own.
     pub(super) fn line(&mut self, text: impl Into<String>) {
         self.pieces.push(Piece::Line(text.into()));
