@@ -207,7 +207,9 @@ pub fn replay(transcript: &str) -> Result<String, TranscriptError> {
     let mut out = String::with_capacity(transcript.len());
     let mut header = None;
     let mut started = None;
-    for (index, line) in transcript.lines().enumerate() {
+    // However many an editor left: what is written here has none, and is the same when it is replayed.
+    let lines = transcript.lines().map(|line| line.trim_end_matches('\r'));
+    for (index, line) in lines.enumerate() {
         let error = |what| TranscriptError::Line {
             line: index + 1,
             what,
