@@ -70,7 +70,7 @@ use memory::Memory;
 use pulse::Pulse;
 use runs::Finished;
 use storage::Message;
-use window::Question;
+use vitals::Question;
 
 /// How often the probe looks after itself: addresses, starts (`controller-protocol` section 2.6).
 const PASS: Duration = Duration::from_secs(180);

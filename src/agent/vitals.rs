@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{pulse::Pulse, window::Question};
+use super::pulse::Pulse;
 use crate::{
     clock::{Clock, Tick},
     observe::status::Jobs,
@@ -20,6 +20,9 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Without an answer for so long it stands still. The unit's watchdog waits three times as long before it acts.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// The main loop's answer to this is what is on the schedule.
+pub(super) type Question = oneshot::Sender<Vec<Jobs>>;
 
 /// Asks main loop and storage.
 pub(super) struct Vitals {

@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::AsyncWriteExt as _,
     net::{UnixListener, UnixStream},
-    sync::{oneshot, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     net::Net,
     observe::{
         log::Troubles,
-        status::{Health, Jobs, Report},
+        status::{Health, Report},
     },
 };
 
@@ -33,9 +33,6 @@ pub const SOCKET: &str = "status.sock";
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a socket that cannot accept is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// The main loop's answer to this is what is on the schedule.
-pub(super) type Question = oneshot::Sender<Vec<Jobs>>;
 
 /// What a document is made of.
 pub(super) struct Window {
