@@ -456,3 +456,6 @@ pub enum SpecError {
     #[error("insecure file `{0}`: commands may only name files below {1}")]
     InsecureFile(String, String),
 }
+
+#[cfg(test)]
+mod tests;

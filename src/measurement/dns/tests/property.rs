@@ -11,7 +11,8 @@ use crate::{
     dialect::Dialect,
     measurement::{
         Carry, Input, Output, Run, Spec,
-        machine::{Call, Datagram, Failure, Handle, ResolveError, TlsFailure, TlsSession},
+        machine::{Call, Datagram, Failure, Handle, TlsFailure, TlsSession},
+        tests,
     },
 };
 
@@ -84,10 +85,6 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
             local,
             ident: 0,
         },
-        Output::Send { on, packet } => Input::Sent {
-            on: *on,
-            tag: packet.tag,
-        },
         Output::Connect { on, .. } => Input::Connected {
             on: *on,
             local,
@@ -97,13 +94,7 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
                 ..TlsSession::default()
             }),
         },
-        Output::Write { on, .. } => Input::Written { on: *on },
-        Output::Await { on } => Input::Readable { on: *on },
-        Output::Read { on, max } => Input::Read {
-            on: *on,
-            bytes: bytes[..bytes.len().min(*max)].to_vec(),
-        },
-        _ => return None,
+        wanted => return tests::granted(wanted, bytes),
     })
 }
 
@@ -121,23 +112,7 @@ fn refused(wanted: &Output, which: u8) -> Option<Input> {
         },
         _ => Failure::Tls(TlsFailure::Alert(which)),
     };
-    Some(match wanted {
-        Output::Resolve { .. } => Input::Resolved(Err(ResolveError::NotKnown)),
-        Output::Send { on, packet } => Input::Failed {
-            on: *on,
-            tag: Some(packet.tag),
-            cause,
-        },
-        Output::Open { on, .. }
-        | Output::Connect { on, .. }
-        | Output::Write { on, .. }
-        | Output::Await { on } => Input::Failed {
-            on: *on,
-            tag: None,
-            cause,
-        },
-        _ => return None,
-    })
+    tests::refused(wanted, cause)
 }
 
 proptest! {

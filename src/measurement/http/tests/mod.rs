@@ -183,13 +183,7 @@ impl Script {
     }
 
     fn outcome(&self) -> Outcome {
-        match self.outputs.last() {
-            Some(Output::Done(outcome)) => {
-                assert_eq!(self.machine.deadline(), None);
-                outcome.clone()
-            }
-            other => panic!("not done: {other:?}"),
-        }
+        measurement::tests::outcome(&*self.machine, &self.outputs)
     }
 
     fn bodies(&self) -> Vec<Body> {

@@ -11,7 +11,8 @@ use crate::{
     dialect::Dialect,
     measurement::{
         Carry, Input, Output, Run, Spec,
-        machine::{Call, Failure, Handle, ResolveError, TlsFailure, TlsSession},
+        machine::{Call, Failure, Handle, TlsFailure, TlsSession},
+        tests,
     },
 };
 
@@ -94,13 +95,7 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
             handshake: None,
             tls: stream.tls.as_ref().map(|_| TlsSession::default()),
         },
-        Output::Write { on, .. } => Input::Written { on: *on },
-        Output::Await { on } => Input::Readable { on: *on },
-        Output::Read { on, max } => Input::Read {
-            on: *on,
-            bytes: bytes[..bytes.len().min(*max)].to_vec(),
-        },
-        _ => return None,
+        wanted => return tests::granted(wanted, bytes),
     })
 }
 
@@ -119,18 +114,7 @@ fn refused(wanted: &Output, which: u8) -> Option<Input> {
         4 => Failure::Tls(TlsFailure::Other("\"\\\u{1}".repeat(100))),
         _ => Failure::Tls(TlsFailure::Alert(which)),
     };
-    Some(match wanted {
-        Output::Resolve { .. } => Input::Resolved(Err(ResolveError::NotKnown)),
-        Output::ReadFile { .. } => Input::File(None),
-        Output::Connect { on, .. } | Output::Write { on, .. } | Output::Await { on } => {
-            Input::Failed {
-                on: *on,
-                tag: None,
-                cause,
-            }
-        }
-        _ => return None,
-    })
+    tests::refused(wanted, cause)
 }
 
 proptest! {

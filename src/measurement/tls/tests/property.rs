@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::measurement::machine::ResolveError;
+use crate::measurement::tests;
 
 /// Parts of what servers say, whole and broken.
 fn part() -> impl Strategy<Value = Vec<u8>> {
@@ -67,13 +67,7 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
             handshake: None,
             tls: None,
         },
-        Output::Write { on, .. } => Input::Written { on: *on },
-        Output::Await { on } => Input::Readable { on: *on },
-        Output::Read { on, max } => Input::Read {
-            on: *on,
-            bytes: bytes[..bytes.len().min(*max)].to_vec(),
-        },
-        _ => return None,
+        wanted => return tests::granted(wanted, bytes),
     })
 }
 
@@ -85,17 +79,7 @@ fn refused(wanted: &Output, which: u8) -> Option<Input> {
         3 => os(Call::Socket, -7),
         _ => Failure::Tls(TlsFailure::Alert(which)),
     };
-    Some(match wanted {
-        Output::Resolve { .. } => Input::Resolved(Err(ResolveError::NotKnown)),
-        Output::Connect { on, .. } | Output::Write { on, .. } | Output::Await { on } => {
-            Input::Failed {
-                on: *on,
-                tag: None,
-                cause,
-            }
-        }
-        _ => return None,
-    })
+    tests::refused(wanted, cause)
 }
 
 /// The input for an event, given what is wanted.
