@@ -10,12 +10,12 @@
 //! | Decides | Takes | Returns | Driven by |
 //! |---|---|---|---|
 //! | [`measurement::Machine`] (one a type) | Start, Deadline, Resolved, Opened, Sent, Stamped, Datagram, … | Resolve, Open, Send, Connect, Read, …, Done | [`net`] |
-//! | `session::Session` | Connected, Answered, Lost, Deadline | Register, Connect, Keep, Disconnect | [`session::ssh`] |
+//! | `session::Session` | Connected, Answered, Lost, Commanded, Uploaded, Deadline | Register, Connect, Keep, Disconnect, Save | [`session::ssh`] |
 //! | [`session::interpreter::Interpreter`] | a command connection's bytes | reply bytes, `Change` | [`session::ssh`] |
 //! | [`schedule::Schedule`] | Replace, Add, Finished, Deadline | Launch | [`agent`] |
 //! | [`spool::Spool`] | Append, Seal, Uploaded, Recovered, Deadline | Write, Sync, Rename, Remove | [`spool::disk`] |
 //! | [`upload::Uploader`] | Session, Duties, Collected, Answered, Deadline | Collect, Post, Uploaded | `agent::storage`, [`upload::http`] |
-//! | [`controller::Network`] | Joined, Register, Posted, Request, … | Answer, Command, Store, Event | `controller::{ssh, http, store}` |
+//! | [`controller::Network`] | Joined, Register, Init, Keep, Posted, Request, … | Answer, Command, Store, Event | `controller::{ssh, http, core, store}` |
 //!
 //! # From command to upload
 //!
