@@ -250,6 +250,10 @@ mod tests {
     use crate::wire::{hex, ip::Ipv4, udp::Udp};
     use proptest::prelude::*;
 
+    fn extensions(bytes: &[u8]) -> Option<Extensions> {
+        Icmp::parse(bytes).unwrap().extensions_v4()
+    }
+
     #[test]
     fn an_echo_request_with_its_checksum() {
         let bytes = hex(include_str!("../../tests/packets/icmp-echo.hex"));
@@ -336,18 +340,8 @@ mod tests {
             assert!(!found.compliant);
             assert_eq!(found.objects.len(), 1);
         }
-        assert_eq!(
-            Icmp::parse(&error([0; 4], 128, &[]))
-                .unwrap()
-                .extensions_v4(),
-            None
-        );
-        assert_eq!(
-            Icmp::parse(&error([0; 4], 127, &[]))
-                .unwrap()
-                .extensions_v4(),
-            None
-        );
+        assert_eq!(extensions(&error([0; 4], 128, &[])), None);
+        assert_eq!(extensions(&error([0; 4], 127, &[])), None);
     }
 
     #[test]
@@ -361,33 +355,20 @@ mod tests {
                 .unwrap()
                 .compliant
         );
-        assert!(
-            !Icmp::parse(&bytes)
-                .unwrap()
-                .extensions_v4()
-                .unwrap()
-                .compliant
-        );
+        assert!(!extensions(&bytes).unwrap().compliant);
     }
 
     #[test]
     fn a_wrong_checksum_hides_the_structure() {
         let mut bytes = error([0, 32, 0, 0], 128, &extension_structure(&[(2, 3, b"abcd")]));
         *bytes.last_mut().unwrap() ^= 1;
-        assert_eq!(Icmp::parse(&bytes).unwrap().extensions_v4(), None);
+        assert_eq!(extensions(&bytes), None);
     }
 
     #[test]
     fn an_empty_structure_has_no_objects() {
         let bytes = error([0, 32, 0, 0], 128, &extension_structure(&[]));
-        assert_eq!(
-            Icmp::parse(&bytes)
-                .unwrap()
-                .extensions_v4()
-                .unwrap()
-                .objects,
-            []
-        );
+        assert_eq!(extensions(&bytes).unwrap().objects, []);
     }
 
     #[test]
@@ -397,15 +378,7 @@ mod tests {
             128,
             &extension_structure(&[(2, 3, b"abcd"), (5, 6, b"")]),
         );
-        assert_eq!(
-            Icmp::parse(&bytes)
-                .unwrap()
-                .extensions_v4()
-                .unwrap()
-                .objects
-                .len(),
-            1
-        );
+        assert_eq!(extensions(&bytes).unwrap().objects.len(), 1);
     }
 
     #[test]
@@ -415,15 +388,7 @@ mod tests {
             128,
             &extension_structure(&[(5, 6, b""), (2, 3, b"abcd")]),
         );
-        assert_eq!(
-            Icmp::parse(&bytes)
-                .unwrap()
-                .extensions_v4()
-                .unwrap()
-                .objects
-                .len(),
-            2
-        );
+        assert_eq!(extensions(&bytes).unwrap().objects.len(), 2);
     }
 
     #[test]
@@ -434,11 +399,7 @@ mod tests {
             structure[2..4].copy_from_slice(&sum.to_be_bytes());
             let bytes = error([0, 32, 0, 0], 128, &structure);
             assert_eq!(
-                Icmp::parse(&bytes)
-                    .unwrap()
-                    .extensions_v4()
-                    .unwrap()
-                    .objects,
+                extensions(&bytes).unwrap().objects,
                 [Object {
                     class: 1,
                     kind: 1,
@@ -477,7 +438,7 @@ mod tests {
         ) {
             let parts: Vec<(u8, u8, &[u8])> = objects.iter().map(|(a, b, c)| (*a, *b, &c[..])).collect();
             let bytes = error([0, 32, 0, 0], 128, &extension_structure(&parts));
-            let read = Icmp::parse(&bytes).unwrap().extensions_v4().unwrap().objects;
+            let read = extensions(&bytes).unwrap().objects;
             let wanted: Vec<Object> = objects
                 .into_iter()
                 .map(|(class, kind, body)| Object { class, kind, body: Some(body) })
