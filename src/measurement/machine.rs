@@ -33,6 +33,12 @@ pub trait Machine: Send {
     /// When to be called next if nothing happens first. `None` only once done, or while an effect that the
     /// driver bounds by itself (a name look-up) is awaited.
     fn deadline(&self) -> Option<Tick>;
+
+    /// Whether the deadline may be told some time after it: nothing leaves then, and what arrives after it is told after
+    /// it all the same. The time told is that of the deadline.
+    fn is_patient(&self) -> bool {
+        false
+    }
 }
 
 /// A machine's own name for one of its sockets or streams. Chosen by the machine; a closed one may be reused.

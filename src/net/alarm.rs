@@ -27,9 +27,26 @@ use tokio::{
 use super::socket;
 use crate::clock::{Clock, Tick};
 
-/// Who waits for a time is woken so much later, with all whose time has come until then: a probe on which much goes on
-/// wakes up less often. What is measured does not depend on it, for packets have times of their own.
-const SLACK: Duration = Duration::from_millis(4);
+/// How much later than asked one who waits may be woken, with all whose time has come until then: a probe on which
+/// much goes on wakes up less often. What is measured does not depend on it, for packets have times of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// Something leaves at that time.
+    Little,
+    /// Nothing does: it may as well be noticed when something else is.
+    Much,
+}
+
+impl Patience {
+    const ALL: [Self; 2] = [Self::Little, Self::Much];
+
+    const fn slack(self) -> Duration {
+        match self {
+            Self::Little => Duration::from_millis(4),
+            Self::Much => Duration::from_millis(100),
+        }
+    }
+}
 
 /// The timer, and who waits for it.
 #[derive(Debug)]
@@ -40,8 +57,8 @@ pub(super) struct Alarm {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By time; the number tells those apart who wait for the same one.
-    waiting: BTreeMap<(Tick, u64), Waker>,
+    /// Those with little patience and those with much, by time; the number tells those apart who wait for the same one.
+    waiting: [BTreeMap<(Tick, u64), Waker>; 2],
     next_number: u64,
     /// When the timer will go off. Between two rings it is only ever set to an earlier time.
     armed: Option<Tick>,
@@ -103,14 +120,20 @@ impl Alarm {
 #[derive(Debug)]
 pub(super) struct Bell<'a> {
     alarm: &'a Alarm,
-    place: Option<(Tick, u64)>,
+    place: Option<(Patience, (Tick, u64))>,
     /// The runtime's timer, should there be no other.
     instead: Option<Pin<Box<Sleep>>>,
 }
 
 impl Bell<'_> {
-    /// Ready at `at` and after, at most [`SLACK`] later if the machine allows. Each asking replaces the one before; `None` waits for nothing.
-    pub(super) fn poll(&mut self, at: Option<Tick>, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready at `at` and after, later by at most what `patience` stands for if the machine allows. Each asking replaces
+    /// the one before; `None` waits for nothing.
+    pub(super) fn poll(
+        &mut self,
+        at: Option<Tick>,
+        patience: Patience,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
         let now = self.alarm.clock.tick();
         let Some(at) = at else {
             self.leave();
@@ -120,7 +143,7 @@ impl Bell<'_> {
             self.leave();
             return Poll::Ready(());
         }
-        match self.wait(at, now, context.waker()) {
+        match self.wait((at, patience), now, context.waker()) {
             Ok(()) => Poll::Pending,
             Err(error) => {
                 tracing::debug!(%error, "no timer of our own");
@@ -134,31 +157,38 @@ impl Bell<'_> {
         }
     }
 
-    fn wait(&mut self, at: Tick, now: Tick, waker: &Waker) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        (at, patience): (Tick, Patience),
+        now: Tick,
+        waker: &Waker,
+    ) -> io::Result<()> {
         let mut state = lock(&self.alarm.state);
-        if let Some(place) = self.place {
-            if place.0 == at
-                && let Some(known) = state.waiting.get_mut(&place)
+        if let Some((known, place)) = self.place {
+            let waiting = &mut state.waiting[known as usize];
+            if (known, place.0) == (patience, at)
+                && let Some(known) = waiting.get_mut(&place)
             {
                 known.clone_from(waker);
                 return Ok(());
             }
-            state.waiting.remove(&place);
+            waiting.remove(&place);
             self.place = None;
         }
-        if state.armed.is_none_or(|armed| at + SLACK < armed) {
-            state.arm(&self.alarm.state, self.alarm.clock, at + SLACK, now)?;
+        let latest = at + patience.slack();
+        if state.armed.is_none_or(|armed| latest < armed) {
+            state.arm(&self.alarm.state, self.alarm.clock, latest, now)?;
         }
         let place = (at, state.next_number);
         state.next_number += 1;
-        state.waiting.insert(place, waker.clone());
-        self.place = Some(place);
+        state.waiting[patience as usize].insert(place, waker.clone());
+        self.place = Some((patience, place));
         Ok(())
     }
 
     fn leave(&mut self) {
-        if let Some(place) = self.place.take() {
-            lock(&self.alarm.state).waiting.remove(&place);
+        if let Some((patience, place)) = self.place.take() {
+            lock(&self.alarm.state).waiting[patience as usize].remove(&place);
         }
     }
 }
@@ -170,6 +200,15 @@ impl Drop for Bell<'_> {
 }
 
 impl State {
+    /// When the first of those who wait is to be woken at the latest.
+    fn latest(&self) -> Option<Tick> {
+        let latest = |patience: Patience| {
+            let first = self.waiting[patience as usize].first_key_value();
+            first.map(|((at, _), _)| *at + patience.slack())
+        };
+        Patience::ALL.into_iter().filter_map(latest).min()
+    }
+
     fn arm(
         &mut self,
         shared: &Arc<Mutex<Self>>,
@@ -247,20 +286,23 @@ fn ring(state: &Mutex<State>, timer: &AsyncFd<Descriptor>, clock: Clock) {
     if let Some(armed) = state.armed.take_if(|armed| *armed <= now) {
         state.rung = armed;
     }
-    while let Some(first) = state.waiting.first_entry() {
-        if first.key().0 <= now {
+    for waiting in &mut state.waiting {
+        while let Some(first) = waiting.first_entry() {
+            if first.key().0 > now {
+                break;
+            }
             due.push(first.remove());
-            continue;
         }
-        let at = first.key().0 + SLACK;
-        if state.armed.is_none() {
-            match set(timer, at, now) {
-                Ok(()) => state.armed = Some(at),
-                // They ask again and fall back on the runtime's timer.
-                Err(_) => due.extend(std::mem::take(&mut state.waiting).into_values()),
+    }
+    if let (None, Some(at)) = (state.armed, state.latest()) {
+        match set(timer, at, now) {
+            Ok(()) => state.armed = Some(at),
+            // They ask again and fall back on the runtime's timer.
+            Err(_) => {
+                let all = std::mem::take(&mut state.waiting);
+                due.extend(all.into_iter().flat_map(BTreeMap::into_values));
             }
         }
-        break;
     }
     drop(state);
     due.into_iter().for_each(Waker::wake);
@@ -292,7 +334,7 @@ mod tests {
     }
 
     async fn wait(bell: &mut Bell<'_>, at: Tick) {
-        poll_fn(|context| bell.poll(Some(at), context)).await;
+        poll_fn(|context| bell.poll(Some(at), Patience::Little, context)).await;
     }
 
     #[derive(Default)]
@@ -313,7 +355,7 @@ mod tests {
                 let at = alarm.clock.tick() + SOON;
                 wait(&mut bell, at).await;
                 assert!(alarm.clock.tick() >= at);
-                assert!(alarm.rung() <= at + SLACK);
+                assert!(alarm.rung() <= at + Patience::Little.slack());
             }
         });
     }
@@ -325,11 +367,11 @@ mod tests {
             let context = &mut Context::from_waker(Waker::noop());
             let (mut late, mut soon) = (alarm.bell(), alarm.bell());
             let at = alarm.clock.tick() + LATE;
-            assert!(late.poll(Some(at), context).is_pending());
+            assert!(late.poll(Some(at), Patience::Little, context).is_pending());
             let at = alarm.clock.tick() + SOON;
             wait(&mut soon, at).await;
-            assert!(late.poll(None, context).is_pending());
-            assert!(lock(&alarm.state).waiting.is_empty());
+            assert!(late.poll(None, Patience::Little, context).is_pending());
+            assert_eq!(lock(&alarm.state).latest(), None);
         });
     }
 
@@ -341,7 +383,7 @@ mod tests {
             let waker = Waker::from(Arc::clone(&count));
             let mut bell = alarm.bell();
             let at = alarm.clock.tick() + SOON;
-            let _ = bell.poll(Some(at), &mut Context::from_waker(&waker));
+            let _ = bell.poll(Some(at), Patience::Little, &mut Context::from_waker(&waker));
             drop(bell);
             wait(&mut alarm.bell(), at + SOON).await;
             assert_eq!(count.0.load(Ordering::Relaxed), 0);

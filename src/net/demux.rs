@@ -7,7 +7,7 @@ use super::socket::{ICMP, ICMPV6, TCP, UDP};
 use crate::wire::checksum::checksum;
 
 /// What identifies a run on packets that come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
     /// An ICMP identifier.
     Ident(u16),

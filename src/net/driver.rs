@@ -2,7 +2,7 @@
 //! order in which they happened.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     fs::{self, File},
     io::{self, Read as _},
     net::SocketAddr,
@@ -15,7 +15,9 @@ use nix::{errno::Errno, libc};
 
 use super::{
     Arrived, Event, Net, Tally,
+    alarm::Patience,
     endpoint::{Endpoint, Opener},
+    held::Held,
     inbox::Inbox,
     policy, resolver,
     socket::{self, Bind, bind_target},
@@ -74,7 +76,12 @@ pub(super) async fn run(
                 }
             }
             let deadline = machine.deadline();
-            if let Some(arrived) = run.pop(deadline) {
+            let patience = if machine.is_patient() {
+                Patience::Much
+            } else {
+                Patience::Little
+            };
+            if let Some(arrived) = run.pop(deadline, patience) {
                 in_a_row += 1;
                 break arrived;
             }
@@ -86,7 +93,7 @@ pub(super) async fn run(
                     break Arrived::noticed(net.now(), None, Input::Stop);
                 }
                 () = std::future::poll_fn(|context| run.poll(context)) => {}
-                () = std::future::poll_fn(|context| bell.poll(deadline, context)) => {}
+                () = std::future::poll_fn(|context| bell.poll(deadline, patience, context)) => {}
             }
         };
         run.note_zone(&input);
@@ -123,8 +130,8 @@ struct Run<'a> {
     /// Inputs to be told next, in this order.
     ready: VecDeque<Arrived>,
     inbox: Inbox,
-    endpoints: BTreeMap<Handle, (u64, Endpoint)>,
-    links: BTreeMap<Handle, (u64, Link)>,
+    endpoints: Held<Endpoint>,
+    links: Held<Link>,
     lookups: Vec<Lookup>,
     /// Counts openings: what belongs to an earlier one of the same handle is not told.
     serial: u64,
@@ -144,8 +151,8 @@ impl<'a> Run<'a> {
             net,
             ready: VecDeque::new(),
             inbox: Inbox::default(),
-            endpoints: BTreeMap::new(),
-            links: BTreeMap::new(),
+            endpoints: Held::new(),
+            links: Held::new(),
             lookups: Vec::new(),
             serial: 0,
             swept: false,
@@ -160,16 +167,17 @@ impl<'a> Run<'a> {
     /// What arrived after the deadline comes after it, packets and the bytes of streams alike. Once the deadline
     /// has passed, what arrived before it and was not noticed yet comes first: waking up late does not make a
     /// network slow.
-    fn pop(&mut self, deadline: Option<Tick>) -> Option<Arrived> {
+    fn pop(&mut self, deadline: Option<Tick>, patience: Patience) -> Option<Arrived> {
         loop {
             while let Some(arrived) = self.ready.pop_front().or_else(|| self.inbox.pop()) {
                 if !self.is_open(arrived.of) {
                     continue;
                 }
-                let late = deadline.is_some_and(|deadline| arrived.now.peek() > deadline);
-                if late && arrived.is_of_the_network() {
+                if let Some(deadline) = deadline.filter(|deadline| arrived.now.peek() > *deadline)
+                    && arrived.is_of_the_network()
+                {
                     self.ready.push_front(arrived);
-                    return Some(self.deadline());
+                    return Some(self.deadline(deadline, patience));
                 }
                 if let Input::Datagram { on, .. } = arrived.input
                     && self.put_stamps_before(on)
@@ -187,24 +195,29 @@ impl<'a> Run<'a> {
             }
             let passed = deadline.filter(|deadline| self.net.0.timing.tick() >= *deadline)?;
             if self.swept {
-                return Some(self.deadline());
+                return Some(self.deadline(passed, patience));
             }
             self.swept = true;
             let seen = passed <= self.net.0.alarm.rung();
-            for (_, endpoint) in self.endpoints.values_mut() {
+            for endpoint in self.endpoints.all() {
                 endpoint.sweep(&self.net.0.timing, seen, &mut self.ready);
             }
         }
     }
 
-    fn deadline(&mut self) -> Arrived {
+    fn deadline(&mut self, due: Tick, patience: Patience) -> Arrived {
         self.swept = false;
-        Arrived::noticed(self.net.now(), None, Input::Deadline)
+        let now = match patience {
+            Patience::Little => self.net.now(),
+            // Told later than it need be, so that nothing may depend on when that is.
+            Patience::Much => self.net.0.timing.back_at(due),
+        };
+        Arrived::noticed(now, None, Input::Deadline)
     }
 
     /// Puts transmit times that a run's own socket has in front of all other inputs; whether there were any.
     fn put_stamps_before(&mut self, on: Handle) -> bool {
-        let Some((_, endpoint)) = self.endpoints.get_mut(&on) else {
+        let Some((_, endpoint)) = self.endpoints.get_mut(on) else {
             return false;
         };
         let mut stamps = VecDeque::new();
@@ -219,9 +232,7 @@ impl<'a> Run<'a> {
     /// Whether an input's handle is still the one that it was meant for.
     fn is_open(&self, of: Option<(Handle, u64)>) -> bool {
         let Some((on, serial)) = of else { return true };
-        let endpoint = self.endpoints.get(&on).map(|(serial, _)| *serial);
-        let link = self.links.get(&on).map(|(serial, _)| *serial);
-        endpoint == Some(serial) || link == Some(serial)
+        self.endpoints.has(on, serial) || self.links.has(on, serial)
     }
 
     /// Which interface a link-local address is of stands in the packet that came from it.
@@ -242,12 +253,12 @@ impl<'a> Run<'a> {
         if let Poll::Ready(arrived) = self.inbox.poll(context) {
             self.ready.push_back(arrived);
         }
-        for (_, endpoint) in self.endpoints.values_mut() {
+        for endpoint in self.endpoints.all() {
             while self.ready.is_empty() && endpoint.poll_ready(context).is_ready() {
                 endpoint.drain_own(timing, &mut self.ready);
             }
         }
-        for (_, link) in self.links.values_mut() {
+        for link in self.links.all() {
             link.poll(context, timing, &mut self.ready);
         }
         let (net, ready) = (self.net, &mut self.ready);
@@ -285,29 +296,29 @@ impl<'a> Run<'a> {
             Output::Open { on, socket } => self.open(on, socket),
             Output::Send { on, packet } => self.send(on, &packet),
             Output::Connect { on, stream } => self.connect(on, stream),
-            Output::Write { on, bytes } => match self.links.get_mut(&on) {
+            Output::Write { on, bytes } => match self.links.get_mut(on) {
                 Some((_, link)) => link.write(&bytes),
                 None => self.failed(on, None, not_open(Call::Write)),
             },
-            Output::Await { on } => match self.links.get_mut(&on) {
+            Output::Await { on } => match self.links.get_mut(on) {
                 Some((_, link)) => link.wait(),
                 None => self.failed(on, None, not_open(Call::Connect)),
             },
-            Output::Read { on, max } => match self.links.get_mut(&on) {
+            Output::Read { on, max } => match self.links.get_mut(on) {
                 Some((serial, link)) => {
                     let (now, precision, bytes) = link.read(&self.net.0.timing, max);
                     self.ready.push_back(Arrived {
                         now,
                         precision,
                         input: Input::Read { on, bytes },
-                        of: Some((on, *serial)),
+                        of: Some((on, serial)),
                     });
                 }
                 None => self.failed(on, None, not_open(Call::Connect)),
             },
             Output::Close { on } => {
-                self.endpoints.remove(&on);
-                self.links.remove(&on);
+                self.endpoints.remove(on);
+                self.links.remove(on);
             }
             // Seen is for whoever watches, and Done ended the loop.
             Output::Seen(_) | Output::Done(_) => {}
@@ -329,8 +340,8 @@ impl<'a> Run<'a> {
     }
 
     fn open(&mut self, on: Handle, mut spec: Socket) {
-        self.endpoints.remove(&on);
-        self.links.remove(&on);
+        self.endpoints.remove(on);
+        self.links.remove(on);
         self.serial += 1;
         if !self.cap.open() {
             return self.refused(on, socket::os(Call::Socket, Errno::EMFILE));
@@ -356,7 +367,7 @@ impl<'a> Run<'a> {
                 }
                 let (local, ident) = (endpoint.local(), endpoint.ident());
                 self.guesses |= endpoint.guesses();
-                self.endpoints.insert(on, (self.serial, endpoint));
+                self.endpoints.insert(on, self.serial, endpoint);
                 let of = Some((on, self.serial));
                 self.answer(of, Input::Opened { on, local, ident });
             }
@@ -368,10 +379,10 @@ impl<'a> Run<'a> {
         let tag = packet.tag;
         // Before the call: the packet cannot have left earlier, and this must not shorten a round trip.
         let now = self.net.now();
-        let Some((serial, endpoint)) = self.endpoints.get_mut(&on) else {
+        let Some((serial, endpoint)) = self.endpoints.get_mut(on) else {
             return self.failed(on, Some(tag), not_open(Call::Send));
         };
-        let of = Some((on, *serial));
+        let of = Some((on, serial));
         let sent = if self.cap.packet() && self.net.0.may_send(now.peek()) {
             endpoint.send(&self.net.0.timing, packet)
         } else {
@@ -392,8 +403,8 @@ impl<'a> Run<'a> {
     }
 
     fn connect(&mut self, on: Handle, mut stream: Stream) {
-        self.endpoints.remove(&on);
-        self.links.remove(&on);
+        self.endpoints.remove(on);
+        self.links.remove(on);
         self.serial += 1;
         if !self.cap.open() {
             return self.refused(on, socket::os(Call::Connect, Errno::EMFILE));
@@ -407,7 +418,7 @@ impl<'a> Run<'a> {
                 let of = Some((on, self.serial));
                 self.ready
                     .push_back(Arrived::noticed(link.began().clone(), of, input));
-                self.links.insert(on, (self.serial, link));
+                self.links.insert(on, self.serial, link);
             }
             Err(cause) => self.refused(on, cause),
         }

@@ -101,7 +101,7 @@ impl Endpoint {
             hop_limit,
             port,
         } = packet;
-        match (&mut self.own, &self.shared) {
+        match (&mut self.own, &mut self.shared) {
             (Some(own), _) => own.send(timing, *tag, bytes, *port, *hop_limit),
             (None, Some(shared)) => shared.send(*tag, bytes, self.spec.to, *hop_limit),
             (None, None) => Err(Errno::EBADF),
@@ -346,6 +346,7 @@ impl Opener<'_> {
             inbox: self.inbox.slot(),
             only_from,
             error: Arc::new(AtomicI32::new(0)),
+            since: self.net.timing.tick(),
         }
     }
 }

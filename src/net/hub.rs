@@ -5,7 +5,7 @@
 //! does not keep up loses packets, as it would from a socket of its own: its queue is bounded.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
@@ -40,7 +40,7 @@ const BATCHES: usize = 16;
 const BUFFER: usize = 4 << 20;
 
 /// What a raw ICMP socket is set to. Runs with equal settings share one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) v6: bool,
     /// Whether errors about all probes are let in, or only those about echo requests.
@@ -56,7 +56,8 @@ pub(super) struct Key {
 #[derive(Debug)]
 pub(super) struct Pool {
     timing: Arc<Timing>,
-    hubs: Mutex<HashMap<Key, Weak<Hub>>>,
+    /// A handful at most.
+    hubs: Mutex<Vec<(Key, Weak<Hub>)>>,
     marks: Arc<Mutex<Marks>>,
 }
 
@@ -72,10 +73,11 @@ impl Pool {
     /// The socket for `key`, opened if nobody has it open. Within a runtime only.
     pub(super) fn hub(&self, key: &Key) -> Result<Arc<Hub>, Failure> {
         let mut hubs = lock(&self.hubs);
-        if let Some(hub) = hubs.get(key).and_then(Weak::upgrade) {
+        let known = hubs.iter().find(|(known, _)| known == key);
+        if let Some(hub) = known.and_then(|(_, hub)| hub.upgrade()) {
             return Ok(hub);
         }
-        hubs.retain(|_, hub| hub.strong_count() > 0);
+        hubs.retain(|(_, hub)| hub.strong_count() > 0);
         let taken: BTreeSet<u16> = hubs
             .iter()
             .filter(|(other, _)| other.v6 == key.v6)
@@ -93,7 +95,7 @@ impl Pool {
             Arc::clone(&self.timing),
             Arc::clone(&self.marks),
         )?);
-        hubs.insert(key.clone(), Arc::downgrade(&hub));
+        hubs.push((key.clone(), Arc::downgrade(&hub)));
         Ok(hub)
     }
 }
@@ -133,7 +135,7 @@ impl Hub {
             block,
             socket: socket::watch(raw, Interest::READABLE)?,
             state: Mutex::new(State {
-                runs: HashMap::new(),
+                runs: BTreeMap::new(),
                 sent: Outstanding::new(),
                 empty_at: opened,
                 buffer: vec![0; socket::LARGEST],
@@ -185,6 +187,7 @@ impl Hub {
             hub: Arc::clone(self),
             mark,
             error,
+            is_prompt: true,
         }
     }
 }
@@ -209,6 +212,8 @@ pub(super) struct Member {
     pub(super) only_from: Option<IpAddr>,
     /// What the kernel would hold against the next send on a connected socket; 0 for nothing.
     pub(super) error: Arc<AtomicI32>,
+    /// When it came.
+    pub(super) since: Tick,
 }
 
 /// A run's place at a shared socket, given back when dropped.
@@ -217,6 +222,8 @@ pub(super) struct Registration {
     hub: Arc<Hub>,
     mark: Mark,
     error: Arc<AtomicI32>,
+    /// Whether a reply has been there when its request had left, each time until now.
+    is_prompt: bool,
 }
 
 impl Registration {
@@ -230,7 +237,7 @@ impl Registration {
 
     /// Sends one ICMP message.
     pub(super) fn send(
-        &self,
+        &mut self,
         tag: u32,
         bytes: &[u8],
         to: IpAddr,
@@ -249,6 +256,11 @@ impl Registration {
         state.sent.push(before, (self.mark, tag));
         // Most drivers stamp within the call. What they stamp later is read when a packet comes, or at a deadline.
         shared.stamp(&mut state);
+        // A target on this host or the next answers within the call, and its reply would wake us up at once.
+        if self.is_prompt {
+            self.is_prompt = shared.receive_one(&mut state).is_ok();
+            shared.give_out(&mut state);
+        }
         Ok(())
     }
 
@@ -286,7 +298,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    runs: HashMap<Mark, Member>,
+    runs: BTreeMap<Mark, Member>,
     sent: Outstanding<(Mark, u32)>,
     /// When nothing was left to receive: later packets arrived after that.
     empty_at: Tick,
@@ -310,14 +322,49 @@ async fn pump(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Gives out what has arrived. Returns whether that was all.
-    ///
-    /// Packets are received first, then transmit times read and given out, then the packets: a reply cannot
-    /// arrive before its request was stamped, so its run hears of the two in order.
+    /// Takes in and gives out what has arrived. Returns whether that was all.
     fn drain(&self) -> bool {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let emptied = self.receive(state);
+        self.give_out(state);
+        emptied
+    }
+
+    fn receive(&self, state: &mut State) -> bool {
+        for _ in 0..BATCH {
+            match self.receive_one(state) {
+                Ok(()) => {}
+                Err(Errno::EAGAIN) => return true,
+                // An error that the kernel remembered; it concerns no packet.
+                Err(errno) => tracing::debug!(%errno, "shared raw socket"),
+            }
+        }
+        false
+    }
+
+    /// Receives one packet, to be given out.
+    fn receive_one(&self, state: &mut State) -> Result<(), Errno> {
+        let asked = self.timing.tick();
+        match socket::receive(&self.socket, &mut state.buffer) {
+            Ok(header) => {
+                self.sort(state, &header);
+                Ok(())
+            }
+            Err(errno) => {
+                if errno == Errno::EAGAIN {
+                    state.empty_at = asked;
+                }
+                Err(errno)
+            }
+        }
+    }
+
+    /// Gives out the packets that were received.
+    ///
+    /// Transmit times are read after the packets and given out before them: a reply cannot arrive before its request
+    /// was stamped, so its run hears of the two in order.
+    fn give_out(&self, state: &mut State) {
         self.stamps(state);
         let State { runs, arrived, .. } = state;
         for (mark, arrived) in arrived.drain(..) {
@@ -325,23 +372,6 @@ impl Shared {
                 member.give(arrived);
             }
         }
-        emptied
-    }
-
-    fn receive(&self, state: &mut State) -> bool {
-        for _ in 0..BATCH {
-            let asked = self.timing.tick();
-            match socket::receive(&self.socket, &mut state.buffer) {
-                Ok(header) => self.sort(state, &header),
-                Err(Errno::EAGAIN) => {
-                    state.empty_at = asked;
-                    return true;
-                }
-                // An error that the kernel remembered; it concerns no packet.
-                Err(errno) => tracing::debug!(%errno, "shared raw socket"),
-            }
-        }
-        false
     }
 
     fn sort(&self, state: &mut State, header: &Header) {
@@ -375,7 +405,9 @@ impl Shared {
             }
             _ => {}
         }
-        let (now, precision) = self.timing.stamped(header.stamp, state.empty_at);
+        // What is for a run came after the run.
+        let earliest = state.empty_at.max(member.since);
+        let (now, precision) = self.timing.stamped(header.stamp, earliest);
         let input = Input::Datagram {
             on: member.on,
             datagram: Datagram {
@@ -434,7 +466,7 @@ impl Member {
 /// Identifiers and ports, each one run's alone while it is open.
 #[derive(Debug)]
 struct Marks {
-    used: HashSet<(bool, Mark)>,
+    used: BTreeSet<(bool, Mark)>,
     /// Counts up, so that an identifier given back is not given out again soon.
     next: u16,
 }
@@ -443,7 +475,7 @@ impl Marks {
     fn new(seed: u64) -> Self {
         let [low, high, ..] = seed.to_le_bytes();
         Self {
-            used: HashSet::new(),
+            used: BTreeSet::new(),
             next: u16::from_le_bytes([low, high]),
         }
     }

@@ -4,7 +4,8 @@
 //! caps; a run borrows from them what it needs and gives it back when it ends or is dropped. Nothing here
 //! decides what is measured.
 //!
-//! - `driver` is the loop of one run, `alarm` what wakes it, `endpoint` and `stream` what it has open;
+//! - `driver` is the loop of one run, `alarm` what wakes it, `endpoint` and `stream` what it has open, `held` in which
+//!   order;
 //! - `hub` is a raw socket shared by many runs, `inbox` where their packets wait for each, `own` a socket of one
 //!   run, `socket` the system calls of both;
 //! - `demux` tells whose a packet is, `errors` rebuilds ICMP errors where raw sockets are not allowed;
@@ -18,6 +19,7 @@ mod demux;
 mod driver;
 mod endpoint;
 mod errors;
+mod held;
 mod hub;
 mod inbox;
 mod outstanding;
@@ -276,7 +278,8 @@ impl Net {
     /// Completes at `tick`. Cheaper than a timer of the runtime: whoever waits here shares one timer with all runs.
     pub async fn sleep_until(&self, tick: Tick) {
         let mut bell = self.0.alarm.bell();
-        std::future::poll_fn(|context| bell.poll(Some(tick), context)).await;
+        std::future::poll_fn(|context| bell.poll(Some(tick), alarm::Patience::Little, context))
+            .await;
     }
 
     /// The present, as an input that is noticed now would carry it.

@@ -5,7 +5,7 @@
 //! them: however often a router changes its mind, at most a few wait in a small buffer.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     net::IpAddr,
     os::fd::{AsRawFd as _, OwnedFd},
     sync::{Mutex, PoisonError},
@@ -53,7 +53,7 @@ struct State {
     /// Where changes are announced. Without it nothing is kept.
     changes: Option<OwnedFd>,
     /// By target and `-I`; when the kernel was asked.
-    known: HashMap<(IpAddr, Option<String>), (IpAddr, Tick)>,
+    known: BTreeMap<(IpAddr, Option<String>), (IpAddr, Tick)>,
 }
 
 impl Routes {

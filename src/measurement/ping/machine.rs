@@ -231,12 +231,17 @@ impl Ping {
                 request: number(index),
             })));
         }
-        if number(self.tally.requests()) > self.options.count.min(MAX_REQUESTS) {
+        if self.is_last() {
             outputs.extend(self.finish(now));
         } else {
             outputs.extend(self.send(now, Some(slot)));
         }
         outputs
+    }
+
+    /// Whether no request follows those that left.
+    fn is_last(&self) -> bool {
+        number(self.tally.requests()) > self.options.count.min(MAX_REQUESTS)
     }
 
     fn received(&mut self, now: &mut Now, datagram: &Datagram) -> Vec<Output> {
@@ -448,6 +453,10 @@ impl Machine for Ping {
             State::New | State::Resolving | State::Over => None,
             State::Opening { until } | State::Waiting { until } => Some(until),
         }
+    }
+
+    fn is_patient(&self) -> bool {
+        matches!(self.state, State::Waiting { .. }) && self.is_last()
     }
 }
 
