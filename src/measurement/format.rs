@@ -11,7 +11,8 @@ use super::Head;
 /// A result line in the making: members in order, joined at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
-    members: Vec<String>,
+    /// The members so far, with commas between them.
+    members: String,
 }
 
 /// When a run was, as its envelope tells.
@@ -51,7 +52,9 @@ impl Line {
 
     /// Adds a member, written out with its name.
     pub fn push(&mut self, member: impl fmt::Display) {
-        self.members.push(member.to_string());
+        let separator = if self.members.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(self.members, "{separator}{member}");
     }
 
     /// Adds the target as typed and, unless it is a literal, the milliseconds of its resolution.
@@ -70,7 +73,7 @@ impl Line {
     /// The line, with its line end.
     #[must_use]
     pub fn finish(&self) -> String {
-        format!("RESULT {{ {} }}\n", self.members.join(", "))
+        ["RESULT { ", &self.members, " }\n"].concat()
     }
 }
 

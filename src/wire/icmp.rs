@@ -104,7 +104,8 @@ impl<'a> Icmp<'a> {
     /// The message as it stands: for ICMPv6, where the kernel computes the checksum.
     #[must_use]
     pub fn emit(&self) -> Vec<u8> {
-        let mut packet = vec![self.kind, self.code];
+        let mut packet = Vec::with_capacity(HEADER + self.body.len());
+        packet.extend([self.kind, self.code]);
         packet.extend(self.checksum.to_be_bytes());
         packet.extend(self.rest);
         packet.extend(self.body);
