@@ -1,4 +1,7 @@
 //! CPU time of a three-packet ping run.
+//!
+//! Both sides send the same packets at the same even rate for the same time, in rounds that take turns, and what is
+//! printed is the median of the rounds. The kernel's work within a process's calls counts for all of them.
 
 use std::{
     net::Ipv4Addr,
@@ -16,7 +19,7 @@ use starling::{
 use crate::{
     Options,
     common::{
-        cpu::{self, children},
+        cpu::{self, Spent},
         inside, netns, runs,
     },
     tools::Tool,
@@ -24,6 +27,9 @@ use crate::{
 
 /// Runs a minute.
 const RATES: [u32; 2] = [500, 10_000];
+
+/// Seconds for which system calls are counted, and how much longer once more.
+const STRACED: u64 = 5;
 
 /// All of 10.0.0.0/16 is the far host, so that as many targets can be had as are wanted.
 pub(crate) fn many_targets() {
@@ -36,45 +42,123 @@ fn target(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 1, 0)) + number % 500)
 }
 
-/// Prints what each tool spends at each rate.
-pub(crate) fn compare(options: &Options) {
-    println!("\nCPU time of a run of three echo requests one second apart, ms");
-    println!("{:<34}{:>12}{:>14}", "", "500/minute", "10,000/minute");
-    let row = |name: &str, cost: &dyn Fn(u32) -> Duration| {
-        let figures = RATES.map(|rate| format!("{:.3}", cost(rate).as_secs_f64() * 1e3));
-        println!("{name:<34}{:>12}{:>14}", figures[0], figures[1]);
-    };
-    row("starling, one process", &|rate| {
-        starling(rate, options.seconds)
-    });
-    if options.tools.contains(&Tool::Fping) && Tool::Fping.is_there() {
-        row("fping, one process for all targets", &fping_together);
-        row("fping, a process each run", &|rate| {
-            fping_each(rate, options.seconds)
-        });
+/// Who is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Contestant {
+    Starling,
+    FpingTogether,
+    FpingEach,
+}
+
+impl Contestant {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Starling => "starling, one process",
+            Self::FpingTogether => "fping, one process for all targets",
+            Self::FpingEach => "fping, a process each run",
+        }
+    }
+
+    /// One round: what each run took.
+    fn round(self, rate: u32, seconds: u64) -> Each {
+        match self {
+            Self::Starling => starling(rate, seconds),
+            Self::FpingTogether => fping_together(rate, seconds),
+            Self::FpingEach => fping_each(rate, seconds),
+        }
+    }
+
+    /// What does the runs in one process.
+    fn command(self, rate: u32, seconds: u64) -> Option<Command> {
+        match self {
+            Self::Starling => Some(starling_command(rate, seconds)),
+            Self::FpingTogether => Some(fping_command(rate, seconds)),
+            Self::FpingEach => None,
+        }
     }
 }
 
-/// In a process of its own, which does nothing else.
-fn starling(rate: u32, seconds: u64) -> Duration {
-    let own = std::env::current_exe().expect("the running binary has a path");
-    let output = Command::new(own)
-        .args([
-            "--count-cpu",
-            &rate.to_string(),
-            "--seconds",
-            &seconds.to_string(),
-        ])
-        .env(inside::INSIDE, "1")
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("this program runs");
-    let told = String::from_utf8_lossy(&output.stdout);
-    let nanos = told.trim().parse().expect("a number of nanoseconds");
-    Duration::from_nanos(nanos)
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+struct Each {
+    millis: f64,
+    waits: f64,
 }
 
-/// Holds the rate for so many seconds, as the agent would, and prints the nanoseconds that each run took.
+impl Each {
+    fn of(spent: Spent, runs: f64) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "few")]
+        let waits = spent.waits as f64;
+        Self {
+            millis: spent.time.as_secs_f64() * 1e3 / runs,
+            waits: waits / runs,
+        }
+    }
+}
+
+/// Prints what each tool spends at each rate.
+pub(crate) fn compare(options: &Options) {
+    let mut contestants = vec![Contestant::Starling];
+    if options.tools.contains(&Tool::Fping) && Tool::Fping.is_there() {
+        contestants.extend([Contestant::FpingTogether, Contestant::FpingEach]);
+    }
+    println!(
+        "\nA run of three echo requests one second apart: CPU time in ms, median (least to most) of {} rounds of {} s; \
+         how often the process slept; system calls",
+        options.rounds, options.seconds
+    );
+    for rate in RATES {
+        println!("{rate} a minute");
+        let mut rounds = vec![Vec::new(); contestants.len()];
+        for round in 0..options.rounds {
+            for (contestant, rounds) in contestants.iter().zip(&mut rounds) {
+                // It costs so much more that once will do.
+                if round == 0 || *contestant != Contestant::FpingEach {
+                    rounds.push(contestant.round(rate, options.seconds));
+                }
+            }
+        }
+        for (contestant, mut rounds) in contestants.iter().zip(rounds) {
+            rounds.sort_by(|one, other| one.millis.total_cmp(&other.millis));
+            let (least, most) = (rounds[0].millis, rounds[rounds.len() - 1].millis);
+            let Each { millis, waits } = rounds[rounds.len() / 2];
+            let calls = contestant_calls(*contestant, rate);
+            let calls = calls.map_or("-".to_owned(), |calls| format!("{calls:.1}"));
+            let name = contestant.name();
+            println!("  {name:<36}{millis:>8.3} ({least:.3} to {most:.3}){waits:>8.2}{calls:>8}");
+        }
+    }
+}
+
+fn runs_of(rate: u32, seconds: u64) -> u32 {
+    u32::try_from(u64::from(rate) * seconds / 60).expect("few")
+}
+
+/// In a process of its own, which does nothing else.
+fn starling_command(rate: u32, seconds: u64) -> Command {
+    let own = std::env::current_exe().expect("the running binary has a path");
+    let mut command = Command::new(own);
+    command.args(["--count-cpu", &rate.to_string()]);
+    command.args(["--seconds", &seconds.to_string()]);
+    command.env(inside::INSIDE, "1");
+    command
+}
+
+fn starling(rate: u32, seconds: u64) -> Each {
+    let mut command = starling_command(rate, seconds);
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.expect("this program runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let mut told = told.split_ascii_whitespace().map(str::parse);
+    let mut number = || told.next().and_then(Result::ok).expect("two numbers");
+    let spent = Spent {
+        time: Duration::from_nanos(number()),
+        waits: number(),
+    };
+    Each::of(spent, runs_of(rate, seconds).into())
+}
+
+/// Holds the rate for so many seconds, as the agent would, and prints the nanoseconds and waits that the runs took.
 pub(crate) fn count(rate: u32, seconds: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -84,7 +168,6 @@ pub(crate) fn count(rate: u32, seconds: u64) {
     let mut config = Config::new(7);
     config.allow_any_address = true;
     let net = Net::open(config, Clock::start());
-    let runs = u64::from(rate) * seconds / 60;
     let apart = Duration::from_secs(60) / rate;
     // Commands are read once, when they are added, and run many times.
     let specs: Vec<Arc<Spec>> = (0..500)
@@ -93,19 +176,18 @@ pub(crate) fn count(rate: u32, seconds: u64) {
     runtime.block_on(async {
         // Everything is in place before counting starts.
         run(net.clone(), Arc::clone(&specs[0]), 0).await;
-        let before = cpu::own();
+        let before = cpu::spent();
         let start = net.clock().tick();
         let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..runs {
-            let due = u32::try_from(number).expect("few");
-            net.sleep_until(start + apart * due).await;
+        for number in 0..runs_of(rate, seconds) {
+            net.sleep_until(start + apart * number).await;
             let spec = Arc::clone(&specs[usize::try_from(number % 500).expect("few")]);
-            tasks.spawn(run(net.clone(), spec, number));
+            tasks.spawn(run(net.clone(), spec, number.into()));
             while tasks.try_join_next().is_some() {}
         }
         while tasks.join_next().await.is_some() {}
-        let taken = cpu::own() - before;
-        println!("{}", taken.as_nanos() / u128::from(runs));
+        let Spent { time, waits } = cpu::spent() - before;
+        println!("{} {waits}", time.as_nanos());
     });
 }
 
@@ -119,34 +201,32 @@ async fn run(net: Net, spec: Arc<Spec>, seed: u64) {
     assert!(outcome.answered, "{line}");
 }
 
-/// One fping that goes through 500 targets, sending at the same rate.
-fn fping_together(rate: u32) -> Duration {
-    // Three packets a run; 500 targets take a second at 10,000 runs a minute, 20 seconds at 500.
-    let (between, period, targets) = if rate > 500 {
-        (2, 1_000, 500)
-    } else {
-        (40, 1_000, 25)
-    };
-    let rounds = 500 / targets;
-    let before = children();
-    for _ in 0..rounds.min(5) {
-        let mut fping = Command::new("fping");
-        fping
-            .args(["-q", "-c", "3"])
-            .args(["-p", &period.to_string(), "-i", &between.to_string()])
-            .args((0..targets).map(|number| target(number).to_string()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        fping.status().expect("fping runs");
-    }
-    (children() - before) / (targets * rounds.min(5))
+/// One fping that sends each of its targets a request a second for as long, all evenly spread. What it takes to begin
+/// is spread over all of that, as that of an agent is.
+fn fping_command(rate: u32, seconds: u64) -> Command {
+    // Three packets a run.
+    let targets = rate / 20;
+    let mut fping = Command::new("fping");
+    fping.args(["-q", "-p", "1000", "-c", &seconds.to_string()]);
+    fping.args(["-i", &(1_000 / targets).to_string()]);
+    fping.args((0..targets).map(|number| target(number).to_string()));
+    fping.stdout(Stdio::null()).stderr(Stdio::null());
+    fping
+}
+
+fn fping_together(rate: u32, seconds: u64) -> Each {
+    let before = cpu::children_spent();
+    let ended = fping_command(rate, seconds).status();
+    assert!(ended.expect("fping runs").success(), "not all answered");
+    let spent = cpu::children_spent() - before;
+    Each::of(spent, runs_of(rate, seconds).into())
 }
 
 /// An fping for each run.
-fn fping_each(rate: u32, seconds: u64) -> Duration {
-    let runs = u32::try_from(u64::from(rate) * seconds / 60).expect("few");
+fn fping_each(rate: u32, seconds: u64) -> Each {
+    let runs = runs_of(rate, seconds);
     let apart = Duration::from_secs(60) / rate;
-    let before = children();
+    let before = cpu::children_spent();
     let start = std::time::Instant::now();
     let mut running = std::collections::VecDeque::new();
     for number in 0..runs {
@@ -166,5 +246,28 @@ fn fping_each(rate: u32, seconds: u64) -> Duration {
     for mut fping in running {
         fping.wait().expect("fping ends");
     }
-    (children() - before) / runs
+    Each::of(cpu::children_spent() - before, runs.into())
+}
+
+/// System calls of a run, if strace is here: those of a longer time less those of a shorter one, so that beginning and
+/// end are left out.
+fn contestant_calls(contestant: Contestant, rate: u32) -> Option<f64> {
+    if !inside::is_there("strace") {
+        return None;
+    }
+    let calls = |seconds| straced(&contestant.command(rate, seconds)?);
+    let more = calls(2 * STRACED)? - calls(STRACED)?;
+    Some(more / f64::from(runs_of(rate, STRACED)))
+}
+
+/// System calls that a command makes.
+fn straced(command: &Command) -> Option<f64> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c", "-U", "calls,name"]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.env(inside::INSIDE, "1").stdout(Stdio::null());
+    let told = strace.output().ok()?.stderr;
+    let told = String::from_utf8_lossy(&told);
+    let total = told.lines().rfind(|line| line.ends_with("total"))?;
+    total.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -56,9 +56,12 @@ struct Options {
     /// Which tools
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Tool::ALL)]
     tools: Vec<Tool>,
-    /// How long each rate is held when CPU time is counted
-    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    /// How long each rate is held in a round when CPU time is counted
+    #[arg(long, default_value_t = 12, value_name = "SECONDS")]
     seconds: u64,
+    /// Rounds in which CPU time is counted, the tools in turn
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
     /// Install nothing: a tool that is missing is left out
     #[arg(long)]
     no_install: bool,
