@@ -175,15 +175,22 @@ pub(crate) fn count(rate: u32, seconds: u64) {
         .collect();
     runtime.block_on(async {
         // Everything is in place before counting starts.
-        run(net.clone(), Arc::clone(&specs[0]), 0).await;
+        run(net.clone(), Arc::clone(&specs[0]), (0, Carry::Nothing)).await;
         let before = cpu::spent();
         let start = net.clock().tick();
         let mut tasks = tokio::task::JoinSet::new();
+        // As in the agent, each run continues where the one before of the same command left off.
+        let mut carries = vec![Carry::Nothing; specs.len()];
         for number in 0..runs_of(rate, seconds) {
             net.sleep_until(start + apart * number).await;
-            let spec = Arc::clone(&specs[usize::try_from(number % 500).expect("few")]);
-            tasks.spawn(run(net.clone(), spec, number.into()));
-            while tasks.try_join_next().is_some() {}
+            let of = usize::try_from(number).expect("few") % specs.len();
+            let carry = std::mem::take(&mut carries[of]);
+            let ran = run(net.clone(), Arc::clone(&specs[of]), (number.into(), carry));
+            tasks.spawn(async move { (of, ran.await) });
+            while let Some(ended) = tasks.try_join_next() {
+                let (of, carry) = ended.expect("no run panics");
+                carries[of] = carry;
+            }
         }
         while tasks.join_next().await.is_some() {}
         let Spent { time, waits } = cpu::spent() - before;
@@ -191,14 +198,15 @@ pub(crate) fn count(rate: u32, seconds: u64) {
     });
 }
 
-async fn run(net: Net, spec: Arc<Spec>, seed: u64) {
+async fn run(net: Net, spec: Arc<Spec>, (seed, carry): (u64, Carry)) -> Carry {
     let run = Run {
         seed,
         ..Run::default()
     };
-    let outcome = net.run(spec.start(run, Carry::Nothing), |_| {}).await;
+    let outcome = net.run(spec.start(run, carry), |_| {}).await;
     let line = outcome.bodies[0].line(&spec.head(&Default::default()), Default::default());
     assert!(outcome.answered, "{line}");
+    outcome.carry
 }
 
 /// One fping that sends each of its targets a request a second for as long, all evenly spread. What it takes to begin
