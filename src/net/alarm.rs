@@ -391,6 +391,37 @@ mod tests {
     }
 
     #[test]
+    fn patience_is_woken_with_others() {
+        let alarm = Alarm::new(Clock::start());
+        block_on(async {
+            let count = Arc::new(Count::default());
+            let waker = Waker::from(Arc::clone(&count));
+            let mut patient = alarm.bell();
+            let at = alarm.clock.tick() + SOON;
+            let asked = patient.poll(Some(at), Patience::Much, &mut Context::from_waker(&waker));
+            assert!(asked.is_pending());
+            assert_eq!(
+                lock(&alarm.state).latest(),
+                Some(at + Patience::Much.slack())
+            );
+            wait(&mut alarm.bell(), at).await;
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+            assert_eq!(lock(&alarm.state).latest(), None);
+        });
+    }
+
+    #[test]
+    fn patience_ends() {
+        let alarm = Alarm::new(Clock::start());
+        block_on(async {
+            let mut patient = alarm.bell();
+            let at = alarm.clock.tick() + SOON;
+            poll_fn(|context| patient.poll(Some(at), Patience::Much, context)).await;
+            assert!(alarm.clock.tick() >= at);
+        });
+    }
+
+    #[test]
     fn another_runtime_has_a_timer_of_its_own() {
         let alarm = Alarm::new(Clock::start());
         for _ in 0..2 {

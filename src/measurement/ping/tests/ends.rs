@@ -115,3 +115,15 @@ fn a_command_for_ever_ends() {
     assert_eq!(script.sent.len(), MAX_REQUESTS as usize);
     assert!(script.line().len() < crate::result::MAX_LINE);
 }
+
+#[test]
+fn only_the_end_may_be_told_late() {
+    let mut script = Script::new("-4 -c 2 198.51.100.7");
+    assert!(!script.ping.is_patient());
+    script.begin(0, TARGET);
+    assert!(!script.ping.is_patient(), "a request is due");
+    script.deadline();
+    assert!(script.ping.is_patient(), "nothing leaves any more");
+    script.deadline();
+    assert!(script.outcome.is_some());
+}
