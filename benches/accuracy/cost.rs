@@ -174,13 +174,20 @@ pub(crate) fn count(rate: u32, seconds: u64) {
         .map(|number| Arc::new(runs::spec(&format!("evping -4 -c 3 {}", target(number)))))
         .collect();
     runtime.block_on(async {
-        // Everything is in place before counting starts.
-        run(net.clone(), Arc::clone(&specs[0]), (0, Carry::Nothing)).await;
-        let before = cpu::spent();
-        let start = net.clock().tick();
-        let mut tasks = tokio::task::JoinSet::new();
         // As in the agent, each run continues where the one before of the same command left off.
         let mut carries = vec![Carry::Nothing; specs.len()];
+        let mut tasks = tokio::task::JoinSet::new();
+        // Everything is in place before counting starts: each command ran once.
+        for (of, spec) in specs.iter().enumerate() {
+            let ran = run(net.clone(), Arc::clone(spec), (0, Carry::Nothing));
+            tasks.spawn(async move { (of, ran.await) });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            let (of, carry) = ended.expect("no run panics");
+            carries[of] = carry;
+        }
+        let before = cpu::spent();
+        let start = net.clock().tick();
         for number in 0..runs_of(rate, seconds) {
             net.sleep_until(start + apart * number).await;
             let of = usize::try_from(number).expect("few") % specs.len();
