@@ -52,11 +52,14 @@ fn expect_command(what: &str, words: &[String]) {
         .unwrap_or_else(|error| panic!("{what}: {error}"));
 }
 
-const SCRIPTS: [&str; 10] = [
+const SCRIPTS: [&str; 13] = [
     "packaging/build",
+    "packaging/cross",
     "packaging/proof/install",
     "packaging/proof/inside",
     "packaging/proof/container",
+    "packaging/proof/lint",
+    "packaging/proof/router",
     "packaging/deb/postinst",
     "packaging/deb/prerm",
     "packaging/deb/postrm",
@@ -177,6 +180,16 @@ fn the_routers_files_can_be_read() {
         serde_json::from_str(&shipped("packaging/openwrt/files/starling.capabilities")).unwrap();
     for (set, held) in may.as_object().unwrap() {
         assert_eq!(*held, serde_json::json!(["CAP_NET_RAW"]), "{set}");
+    }
+}
+
+#[test]
+fn the_routers_recipe_and_script_do_what_their_readers_expect() {
+    if let Some(tried) = reader("packaging/proof/router", &[]) {
+        match tried.status.code() {
+            Some(77) => eprintln!("{}", String::from_utf8_lossy(&tried.stdout)),
+            _ => expect_success("packaging/proof/router", &tried),
+        }
     }
 }
 

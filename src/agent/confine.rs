@@ -211,8 +211,21 @@ fn rule(
     Ok(status.ruleset)
 }
 
+/// Whether filters of system calls can be made for the machine that this was built for: 32-bit ARM has none here.
+pub const CALLS_CAN_BE_FILTERED: bool = cfg!(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+));
+
 /// Refuses system calls that nothing here makes.
 fn calls() -> Layer {
+    if !CALLS_CAN_BE_FILTERED {
+        return Layer::lacks(format!(
+            "seccomp: no system call filter on this architecture ({})",
+            env::consts::ARCH
+        ));
+    }
     match filter()
         .and_then(|program| seccompiler::apply_filter(&program).map_err(|error| error.to_string()))
     {
@@ -231,7 +244,7 @@ fn calls() -> Layer {
 fn filter() -> Result<BpfProgram, String> {
     let arch = env::consts::ARCH
         .try_into()
-        .map_err(|_| format!("no filter for {}", env::consts::ARCH))?;
+        .map_err(|error: seccompiler::BackendError| error.to_string())?;
     let rules: BTreeMap<i64, _> = REFUSED
         .iter()
         .map(|call| ((*call).into(), vec![]))

@@ -27,7 +27,7 @@ mod tables;
 mod vitals;
 mod window;
 
-pub use confine::{Layer, confine};
+pub use confine::{CALLS_CAN_BE_FILTERED, Layer, confine};
 pub use names::resolve_through;
 pub use source::{session_sources, source_problems};
 pub use start::servers;

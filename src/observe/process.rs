@@ -37,6 +37,10 @@ impl Process {
         let mut bytes = || pages.next().flatten().zip(page).map(|(n, size)| n * size);
         let (virtual_memory, resident) = (bytes(), bytes());
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+        #[allow(
+            clippy::useless_conversion,
+            reason = "limits are 32 bits wide on 32-bit machines"
+        )]
         Self {
             resident,
             virtual_memory,
@@ -44,7 +48,7 @@ impl Process {
             descriptors: entries("/proc/self/fd").map(|count| count.saturating_sub(1)),
             descriptors_most: getrlimit(Resource::RLIMIT_NOFILE)
                 .ok()
-                .map(|(soft, _)| soft),
+                .map(|(soft, _)| soft.into()),
             cpu: usage.and_then(|usage| {
                 let micros = |time: nix::sys::time::TimeVal| {
                     Some(

@@ -36,6 +36,10 @@ pub fn status(stamp: &Stamp<'_>, data: &Path, process: Duration) -> String {
 
 /// The file system of the data directory, or in the `starla` dialect the root (`controller-protocol` row 31).
 #[must_use]
+#[allow(
+    clippy::useless_conversion,
+    reason = "sizes are 32 bits wide on 32-bit machines"
+)]
 pub fn disk(dialect: Dialect, data: &Path) -> Disk {
     let path = match dialect {
         Dialect::Reference => data,
@@ -44,9 +48,9 @@ pub fn disk(dialect: Dialect, data: &Path) -> Disk {
     statvfs(path).map_or_else(
         |_| Disk::default(),
         |told| Disk {
-            block_size: told.block_size(),
-            blocks: told.blocks(),
-            free: told.blocks_free(),
+            block_size: told.block_size().into(),
+            blocks: told.blocks().into(),
+            free: told.blocks_free().into(),
         },
     )
 }

@@ -142,7 +142,11 @@ fn disk(config: &Config) -> Finding {
             "see what `df` says of the data directory",
         );
     };
-    let free = told.blocks_available().saturating_mul(told.fragment_size());
+    #[allow(
+        clippy::useless_conversion,
+        reason = "both are 32 bits wide on 32-bit machines, and their product is not"
+    )]
+    let free = u64::from(told.blocks_available()).saturating_mul(u64::from(told.fragment_size()));
     let (free_mb, wanted_mb) = (free >> 20, config.spool.max_bytes >> 20);
     if free < 1 << 20 {
         Finding::problem(

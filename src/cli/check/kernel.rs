@@ -7,6 +7,7 @@ use landlock::{
 };
 
 use super::Finding;
+use crate::agent::CALLS_CAN_BE_FILTERED;
 
 pub(super) fn findings() -> Vec<Finding> {
     vec![landlock(), seccomp()]
@@ -37,6 +38,16 @@ fn landlock() -> Finding {
 
 fn seccomp() -> Finding {
     const WHAT: &str = "seccomp";
+    if !CALLS_CAN_BE_FILTERED {
+        return Finding::warning(
+            WHAT,
+            format!(
+                "no system call filter on this architecture ({})",
+                std::env::consts::ARCH
+            ),
+            "nothing breaks; the system's user and capabilities confine the probe",
+        );
+    }
     let offers = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail")
         .is_ok_and(|actions| actions.contains("errno"));
     // The kernel tells of a process's filter only if it can have one.
