@@ -3,6 +3,7 @@
 //! `controller-protocol` sections 1.1, 1.5 and 7.4.
 
 mod file;
+mod format;
 mod host;
 mod probe;
 

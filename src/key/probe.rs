@@ -1,7 +1,7 @@
 //! The probe's own key: made, imported, kept and shown.
 
 use russh::keys::{
-    Algorithm, PrivateKey, PublicKeyBase64,
+    Algorithm, HashAlg, PrivateKey, PublicKeyBase64,
     ssh_key::{LineEnding, private::RsaKeypair},
 };
 use std::{
@@ -10,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{file, fingerprint};
+use super::{
+    file, fingerprint,
+    format::{self, FormatError},
+};
 
 /// The smallest RSA key accepted, in bits: smaller ones are refused by today's SSH servers.
 const MIN_RSA_BITS: u32 = 2048;
@@ -235,8 +238,12 @@ fn read(path: &Path) -> Result<PrivateKey, KeyError> {
         }
         Err(cause) => return Err(KeyError::Read(path.to_owned(), cause)),
     };
-    let private = russh::keys::decode_secret_key(&text, None).map_err(|cause| match cause {
-        russh::keys::Error::KeyIsEncrypted => KeyError::Encrypted(path.to_owned()),
+    let private = format::decode(&text).map_err(|cause| match cause {
+        FormatError::Encrypted => KeyError::Encrypted(path.to_owned()),
+        FormatError::Kind(kind) => KeyError::Unsupported {
+            path: path.to_owned(),
+            kind,
+        },
         other => KeyError::Malformed {
             path: path.to_owned(),
             why: other.to_string(),
@@ -246,9 +253,6 @@ fn read(path: &Path) -> Result<PrivateKey, KeyError> {
 }
 
 fn usable(private: PrivateKey, path: &Path) -> Result<PrivateKey, KeyError> {
-    if private.is_encrypted() {
-        return Err(KeyError::Encrypted(path.to_owned()));
-    }
     if let Some(rsa) = private.key_data().rsa() {
         let bits = rsa.key_size();
         if bits < MIN_RSA_BITS {
@@ -257,7 +261,14 @@ fn usable(private: PrivateKey, path: &Path) -> Result<PrivateKey, KeyError> {
                 bits,
             });
         }
-        return Ok(private);
+        // Parts that do not belong together sign nothing: better to know now than at the server's door.
+        return match private.sign("starling", HashAlg::Sha256, b"") {
+            Ok(_) => Ok(private),
+            Err(cause) => Err(KeyError::Malformed {
+                path: path.to_owned(),
+                why: cause.to_string(),
+            }),
+        };
     }
     match private.algorithm() {
         Algorithm::Ed25519 => Ok(private),
@@ -295,7 +306,7 @@ pub enum KeyError {
     )]
     Encrypted(PathBuf),
     /// It is no key.
-    #[error("{} is not a private key in OpenSSH format ({why}): give the file without `.pub`", .path.display())]
+    #[error("{} holds no usable private key ({why}): give the file without `.pub`", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! Keys on disk, against OpenSSH's own tool where it is installed.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use std::{
     fs,
@@ -8,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use super::{HostKey, HostKeyError, KeyError, KeyType, ProbeKey, fingerprint};
+use super::{HostKey, HostKeyError, KeyError, KeyType, ProbeKey, fingerprint, format};
 
 fn place() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -103,6 +104,10 @@ fn keys_of_the_official_probe_are_imported() {
         &[
             "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-C", "host",
         ],
+        // As OpenSSL makes them.
+        &[
+            "-t", "rsa", "-b", "2048", "-m", "PKCS8", "-N", "", "-C", "host",
+        ],
         &["-t", "ed25519", "-N", "", "-C", "host"],
     ] {
         let (dir, path) = place();
@@ -167,7 +172,7 @@ fn a_key_that_others_can_read_is_refused_with_the_remedy() {
 #[test]
 fn a_key_with_a_passphrase_is_refused_with_the_remedy() {
     let (dir, path) = place();
-    for format in ["RFC4716", "PEM"] {
+    for format in ["RFC4716", "PEM", "PKCS8"] {
         let source = dir.path().join(format);
         if !ssh_keygen(
             &source,
@@ -239,6 +244,63 @@ fn what_is_no_usable_key_is_refused() {
         }
     }
     assert!(!path.exists());
+}
+
+#[test]
+fn an_ed25519_key_of_openssl_is_imported() {
+    // RFC 8410 section 10.3, and the public key that it gives for it in section 10.1.
+    let text = "-----BEGIN PRIVATE KEY-----\r\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\r\n-----END PRIVATE KEY-----\r\n";
+    let public = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+    let (dir, path) = place();
+    let source = dir.path().join("source");
+    fs::write(&source, text).unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o600)).unwrap();
+    let line = ProbeKey::import(&source, &path, false)
+        .unwrap()
+        .public_line();
+    let blob = STANDARD.decode(line.split(' ').nth(1).unwrap()).unwrap();
+    let key: String = blob[blob.len() - 32..]
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+    assert_eq!(key, public);
+}
+
+#[test]
+fn an_rsa_key_whose_parts_do_not_belong_together_is_refused() {
+    let (dir, path) = place();
+    let source = dir.path().join("source");
+    let other = dir.path().join("other");
+    for file in [&source, &other] {
+        if !ssh_keygen(file, &["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""]) {
+            return;
+        }
+    }
+    let body = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("-----"));
+        STANDARD.decode(lines.collect::<String>()).unwrap()
+    };
+    // The modulus is the second field: 4 octets of SEQUENCE, 3 of version, 4 of tag and length, 257 of number.
+    let (mut mixed, other) = (body(&source), body(&other));
+    mixed[11..268].copy_from_slice(&other[11..268]);
+    let text = format!(
+        "-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n",
+        STANDARD.encode(mixed)
+    );
+    fs::write(&source, text).unwrap();
+    let refused = ProbeKey::import(&source, &path, false).unwrap_err();
+    assert!(matches!(refused, KeyError::Malformed { .. }), "{refused:?}");
+}
+
+#[test]
+fn what_putty_makes_is_refused_with_the_remedy() {
+    let (dir, path) = place();
+    let source = dir.path().join("source");
+    fs::write(&source, "PuTTY-User-Key-File-3: ssh-ed25519\n").unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = ProbeKey::import(&source, &path, false).unwrap_err();
+    assert!(refused.to_string().contains("puttygen"), "{refused}");
 }
 
 #[test]
@@ -360,6 +422,21 @@ fn a_fingerprint_is_the_unpadded_base64_of_the_sha256() {
 }
 
 proptest! {
+    #[test]
+    fn no_key_file_panics(label in "(OPENSSH |RSA |)", octets in prop::collection::vec(any::<u8>(), 0..120), der in any::<bool>()) {
+        let mut body = octets;
+        if der {
+            // A SEQUENCE, so that something inside is looked at.
+            let length = u8::try_from(body.len()).unwrap();
+            body.splice(0..0, [0x30, length, 0x02, 0x01, 0x00]);
+        }
+        let text = format!(
+            "-----BEGIN {label}PRIVATE KEY-----\n{}\n-----END {label}PRIVATE KEY-----\n",
+            STANDARD.encode(body)
+        );
+        prop_assert!(format::decode(&text).is_err());
+    }
+
     #[test]
     fn no_blob_from_a_stranger_panics(blob in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = HostKey::from_blob(blob);

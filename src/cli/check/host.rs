@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, IoSliceMut},
-    net::UdpSocket,
+    net::{Ipv4Addr, UdpSocket},
     os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     path::Path,
     time::Duration,
@@ -232,7 +232,7 @@ fn stamps() -> Finding {
 }
 
 fn stamped() -> io::Result<bool> {
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     socket.send_to(b"?", socket.local_addr()?)?;
