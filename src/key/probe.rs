@@ -1,7 +1,8 @@
 //! The probe's own key: made, imported, kept and shown.
 
 use russh::keys::{
-    Algorithm, HashAlg, PrivateKey, PublicKeyBase64,
+    Algorithm, PrivateKey, PublicKeyBase64,
+    signature::Signer as _,
     ssh_key::{LineEnding, private::RsaKeypair},
 };
 use std::{
@@ -262,7 +263,7 @@ fn usable(private: PrivateKey, path: &Path) -> Result<PrivateKey, KeyError> {
             });
         }
         // Parts that do not belong together sign nothing: better to know now than at the server's door.
-        return match private.sign("starling", HashAlg::Sha256, b"") {
+        return match private.try_sign(b"starling") {
             Ok(_) => Ok(private),
             Err(cause) => Err(KeyError::Malformed {
                 path: path.to_owned(),
