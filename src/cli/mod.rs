@@ -402,7 +402,7 @@ enum KeyCommand {
     Generate,
     /// Take over an existing private key, for example one of the official probe. Refuses to replace one.
     Import {
-        /// The private key file, in OpenSSH format, without a passphrase.
+        /// The private key file, as OpenSSH or OpenSSL makes it, without a passphrase.
         file: PathBuf,
     },
 }
