@@ -19,9 +19,13 @@ impl Agent {
                 self.replace_table(name, lines).await;
             }
             Change::Add { line } => {
-                let mut lines = self.tables.get(MEASUREMENTS).cloned().unwrap_or_default();
-                lines.push(line);
-                self.replace_table(MEASUREMENTS.to_owned(), lines).await;
+                let lines = self.tables.get(MEASUREMENTS).map_or(&[][..], Vec::as_slice);
+                match tables::with_line(lines, line) {
+                    Some(lines) => self.replace_table(MEASUREMENTS.to_owned(), lines).await,
+                    None => tracing::warn!(
+                        "the controller adds more lines to the table than a probe takes one by one: they are left out"
+                    ),
+                }
             }
             Change::OneOff { command } => match tables::read_one_off(&command, &self.rules) {
                 Ok(OneOffTask::Run(job)) => self.decide(schedule::Input::Add(job)),

@@ -46,6 +46,14 @@ pub(super) struct Refused {
     pub(super) why: String,
 }
 
+/// Lines that a table may have for another one to be added by itself: each time all of them are read and kept anew.
+const MOST_ADDED: usize = 2000;
+
+/// A table with one more line; `None` if it has too many to be added to line by line.
+pub(super) fn with_line(lines: &[String], line: String) -> Option<Vec<String>> {
+    (lines.len() < MOST_ADDED).then(|| lines.iter().cloned().chain([line]).collect())
+}
+
 /// Reads the lines of `7`.
 pub(super) fn read_measurements(lines: &[String], rules: &Rules) -> MeasurementTable {
     let crontab = Crontab::parse(lines);
@@ -178,4 +186,19 @@ pub(super) fn one_shots(jobs: &[Job]) -> impl Iterator<Item = OneShot> + '_ {
         }),
         When::Periodic { .. } => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_added_one_by_one_are_bounded() {
+        let mut lines = Vec::new();
+        while let Some(longer) = with_line(&lines, "x".to_owned()) {
+            lines = longer;
+            assert!(lines.len() <= MOST_ADDED);
+        }
+        assert_eq!(lines.len(), MOST_ADDED);
+    }
 }
