@@ -32,6 +32,8 @@ pub struct Spool {
     /// could bring back a number that is in use again.
     pub(super) sync_dir: bool,
     pub(super) doing: Option<Op>,
+    /// When something happened last.
+    now: Tick,
     /// What came while an operation was under way.
     waiting: VecDeque<Input>,
     pub(super) refuses: Option<Refusal>,
@@ -67,6 +69,8 @@ pub(super) struct Segment {
     pub(super) sealed_at: Tick,
     /// Not worth compressing.
     pub(super) incompressible: bool,
+    /// It could not be read; until then it is not uploaded.
+    pub(super) shunned_until: Option<Tick>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +97,7 @@ impl Segment {
             unsynced_since: now,
             sealed_at: now,
             incompressible: false,
+            shunned_until: None,
         }
     }
 
@@ -148,6 +153,7 @@ impl Spool {
             recovered: false,
             sync_dir: false,
             doing: None,
+            now: Tick::default(),
             waiting: VecDeque::new(),
             refuses: None,
             packing: None,
@@ -158,6 +164,7 @@ impl Spool {
 
     /// Takes what happened and says which disk operation comes next, if any.
     pub fn handle(&mut self, now: Tick, input: Input) -> Vec<Output> {
+        self.now = now;
         match (self.doing.take(), input) {
             (Some(op), Input::Done { size }) => self.done(now, &op, size),
             (Some(op), Input::Failed(errno)) => self.failed(now, &op, errno),
@@ -200,12 +207,14 @@ impl Spool {
         sync.chain(pack).min()
     }
 
-    /// The complete segments, oldest first.
+    /// The complete segments that can be uploaded, oldest first.
     pub fn sealed(&self) -> impl Iterator<Item = Sealed> + '_ {
+        let is_shunned =
+            |segment: &Segment| segment.shunned_until.is_some_and(|until| self.now < until);
         let sealed = self
             .segments
             .iter()
-            .filter(|(_, segment)| segment.state == State::Sealed);
+            .filter(move |(_, segment)| segment.state == State::Sealed && !is_shunned(segment));
         sealed.map(|(number, segment)| Sealed {
             number: *number,
             len: segment.len(),

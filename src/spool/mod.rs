@@ -95,6 +95,8 @@ pub struct Errno(pub i32);
 impl Errno {
     /// No such file.
     pub const GONE: Self = Self(2);
+    /// Input or output error: EIO.
+    pub const BROKEN: Self = Self(5);
 
     /// Whether it says that there is no room: ENOSPC, EDQUOT, EFBIG.
     #[must_use]
@@ -280,7 +282,8 @@ impl std::fmt::Display for Note {
             ),
             Self::Unreadable { name, errno } => write!(
                 f,
-                "{name} cannot be read ({errno}) and is left alone; give it to the user that runs this"
+                "{name} cannot be read ({errno}): its results stay in it and are not uploaded until it can; {}",
+                errno.remedy()
             ),
             Self::DiskRefuses { errno } => write!(
                 f,

@@ -1,13 +1,16 @@
 //! What to make of the files that an earlier run, perhaps a power cut, left behind.
 
-use std::collections::btree_map::Entry;
+use std::{collections::btree_map::Entry, time::Duration};
 
 use super::{
-    Contents, Found, Name, Note, Number, Scan, Seal, Why,
+    Contents, Errno, Found, Name, Note, Number, Scan, Seal, Why,
     machine::{Segment, Spool, State},
     segment::Crc,
 };
 use crate::clock::Tick;
+
+/// How long a segment that the system will not let us read is left out of uploads.
+const READ_AGAIN: Duration = Duration::from_secs(60);
 
 /// What a file is good for.
 enum Verdict {
@@ -115,12 +118,22 @@ impl Spool {
             return;
         };
         let stored = segment.stored;
+        if let Contents::Unreadable(errno) = contents
+            && !matches!(errno, Errno::GONE | Errno::BROKEN)
+        {
+            // Nothing is wrong with it as far as anybody knows. It must not hold up the others, nor be lost.
+            self.notes.push(Note::Unreadable { name, errno });
+            if let Some(segment) = self.segments.get_mut(&number) {
+                segment.shunned_until = Some(now + READ_AGAIN);
+            }
+            return;
+        }
         self.segments.remove(&number);
-        if contents == Contents::Unreadable(super::Errno::GONE) {
+        if contents == Contents::Unreadable(Errno::GONE) {
             return self.lost(lines, bytes, Why::Vanished);
         }
         let contents = match contents {
-            // A disk that cannot read it now could not tomorrow: out of the way, for a person to look at.
+            // A disk that is broken here now will be tomorrow: out of the way, for a person to look at.
             Contents::Unreadable(_) => Contents::Garbled,
             other => other,
         };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::script::{A, B, DONE, append, at, disk, empty, open, seal, sealed, write};
-use crate::spool::{Errno, Input, Limits, Name, Note, Number, Op, Output, Why};
+use crate::spool::{Contents, Errno, Input, Limits, Name, Note, Number, Op, Output, Spool, Why};
 
 #[test]
 fn a_line_that_just_fits_goes_into_the_segment_and_one_octet_more_does_not() {
@@ -153,4 +153,28 @@ fn a_new_file_that_cannot_be_made_is_tried_under_the_same_name() {
     assert_eq!(spool.handle(until, Input::Deadline), disk(cut));
     let again = spool.handle(until, Input::Failed(Errno::GONE));
     assert_eq!(spool.held_lines(), 1, "{again:?}");
+}
+
+#[test]
+fn a_segment_that_may_not_be_read_now_is_neither_lost_nor_in_the_way() {
+    for errno in [Errno(13), Errno(24)] {
+        let mut spool = empty(Limits::default());
+        for line in [A, B] {
+            spool.handle(at(1), append(line));
+            spool.handle(at(1), DONE);
+            spool.handle(at(1), Input::Seal { enough: u64::MAX });
+            spool.handle(at(1), DONE);
+        }
+        let numbers = |spool: &Spool| spool.sealed().map(|one| one.number.0).collect::<Vec<_>>();
+        assert_eq!(numbers(&spool), [1, 2]);
+        let seen = Contents::Unreadable(errno);
+        let name = sealed(1, A);
+        let told = Output::Note(Note::Unreadable { name, errno });
+        let outputs = spool.handle(at(10), Input::Damaged(Number(1), seen));
+        assert_eq!(outputs, [told]);
+        assert_eq!(numbers(&spool), [2]);
+        assert_eq!((spool.stats().dropped, spool.stats().lines), (0, 2));
+        spool.handle(at(70), Input::Seal { enough: 1 });
+        assert_eq!(numbers(&spool), [1, 2], "in order again");
+    }
 }
