@@ -102,7 +102,7 @@ pub(crate) fn session(data: &[u8]) {
                 let before = time.tick;
                 match session.deadline() {
                     Some(at) => time.pass_to(at),
-                    None => time.pass(Duration::from_secs(bytes.byte().into())),
+                    None => time.pass(Duration::from_secs(1 + u64::from(bytes.byte()))),
                 }
                 restless = if time.tick == before { restless + 1 } else { 0 };
                 assert!(restless < RESTLESS, "a deadline that comes again and again");
@@ -304,7 +304,7 @@ pub(crate) fn uploader(data: &[u8]) {
                 let before = time.tick;
                 match uploader.deadline() {
                     Some(at) => time.pass_to(at),
-                    None => time.pass(Duration::from_secs(bytes.byte().into())),
+                    None => time.pass(Duration::from_secs(1 + u64::from(bytes.byte()))),
                 }
                 restless = if time.tick == before { restless + 1 } else { 0 };
                 assert!(restless < RESTLESS, "a deadline that comes again and again");

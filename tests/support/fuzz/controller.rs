@@ -610,7 +610,7 @@ impl Stage {
         let before = self.now;
         match self.network.deadline() {
             Some(at) => self.now = self.now.max(at),
-            None => self.now = self.now + Duration::from_secs(bytes.byte().into()),
+            None => self.now = self.now + Duration::from_secs(1 + u64::from(bytes.byte())),
         }
         self.restless = if self.now == before {
             self.restless + 1
