@@ -361,6 +361,7 @@ fn a_damaged_segment_found_when_it_is_posted_is_taken_out() {
     let outputs = spool.handle(at(2), Input::Damaged(Number(1), seen));
     assert!(outputs.contains(&Output::Note(Note::Quarantined { number: Number(1) })));
     assert_eq!(spool.sealed().count(), 0);
+    assert_eq!(spool.stats().dropped, 1, "and counted");
 }
 
 #[test]
