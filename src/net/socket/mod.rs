@@ -1,10 +1,10 @@
-//! One socket: options, sending with control messages, receiving with the kernel's time stamp, the error
-//! queue. No decision is taken here.
+//! One socket: opening, options, sending with control messages; receiving with the kernel's time stamp and the error
+//! queue in [`receive`](self::receive()). No decision is taken here.
 
 use std::{
     ffi::OsString,
-    io::{self, IoSlice, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    io::{self, IoSlice},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
     os::{
         fd::{AsFd, AsRawFd},
         unix::ffi::OsStringExt,
@@ -16,108 +16,21 @@ use std::{
 use nix::{
     errno::Errno,
     libc,
-    sys::{
-        socket::{
-            self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag,
-            sockopt,
-        },
-        time::TimeSpec,
-    },
+    sys::socket::{self, ControlMessage, MsgFlags, SockaddrStorage, TimestampingFlag, sockopt},
 };
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::demux::Instruction;
-use crate::{
-    clock::UnixTime,
-    measurement::machine::{Call, Failure, Fragment},
-};
+use crate::measurement::machine::{Call, Failure, Fragment};
 
-/// Options that nix does not declare.
-mod option {
-    use super::{OsString, libc, sockopt};
+mod option;
+mod receive;
 
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct MtuDiscover;
-    nix::setsockopt_impl!(
-        MtuDiscover,
-        libc::IPPROTO_IP,
-        libc::IP_MTU_DISCOVER,
-        i32,
-        sockopt::SetStruct<i32>
-    );
-
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct Ipv6MtuDiscover;
-    nix::setsockopt_impl!(
-        Ipv6MtuDiscover,
-        libc::IPPROTO_IPV6,
-        libc::IPV6_MTU_DISCOVER,
-        i32,
-        sockopt::SetStruct<i32>
-    );
-
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct HopByHop;
-    nix::setsockopt_impl!(
-        HopByHop,
-        libc::IPPROTO_IPV6,
-        libc::IPV6_HOPOPTS,
-        OsString,
-        sockopt::SetOsString
-    );
-
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct DestinationOptions;
-    nix::setsockopt_impl!(
-        DestinationOptions,
-        libc::IPPROTO_IPV6,
-        libc::IPV6_DSTOPTS,
-        OsString,
-        sockopt::SetOsString
-    );
-
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct SelectErrorQueue;
-    nix::setsockopt_impl!(
-        SelectErrorQueue,
-        libc::SOL_SOCKET,
-        libc::SO_SELECT_ERR_QUEUE,
-        bool,
-        sockopt::SetBool
-    );
-
-    /// The beginning of `tcp_info`, which every kernel has. The C library's whole structure is that of the newest kernel;
-    /// an older one fills less of it, at which nix panics.
-    #[derive(Clone, Copy, Debug)]
-    #[repr(C)]
-    pub(super) struct TcpBeginning {
-        octets: [u8; 8],
-        before_last_ack_recv: [u32; 12],
-        pub(super) last_ack_recv: u32,
-        before_rtt: [u32; 2],
-        pub(super) rtt: u32,
-        before_total_retrans: [u32; 7],
-        pub(super) total_retrans: u32,
-    }
-    const _: () = assert!(size_of::<TcpBeginning>() == 104);
-
-    #[derive(Clone, Copy, Debug)]
-    pub(super) struct TcpInfo;
-    nix::getsockopt_impl!(
-        TcpInfo,
-        libc::IPPROTO_TCP,
-        libc::TCP_INFO,
-        TcpBeginning,
-        sockopt::GetStruct<TcpBeginning>
-    );
-}
+pub(super) use receive::{Header, IcmpError, Queued, peek, receive, receive_error};
 
 /// The largest datagram there is.
 pub(super) const LARGEST: usize = 65_535;
-
-/// Room for every control message that is asked for: stamps, address, hop limit, traffic class, error.
-const CONTROL: usize = 512;
 
 /// IP's number for ICMP.
 pub(super) const ICMP: u8 = 1;
@@ -454,171 +367,6 @@ pub(super) fn send(
             Err(errno) => return Err(errno),
         }
     }
-}
-
-/// A packet that was received, but for its bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) from: Option<SocketAddr>,
-    pub(super) to: Option<IpAddr>,
-    pub(super) hop_limit: Option<u8>,
-    pub(super) tos: Option<u8>,
-    /// The kernel's time of arrival.
-    pub(super) stamp: Option<UnixTime>,
-    /// Length of what was received.
-    pub(super) length: usize,
-}
-
-/// Receives one packet into `buffer`.
-pub(super) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Header, Errno> {
-    receive_with(socket, buffer, MsgFlags::empty())
-}
-
-/// Looks at what a stream holds without taking it.
-pub(super) fn peek(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Header, Errno> {
-    receive_with(socket, buffer, MsgFlags::MSG_PEEK)
-}
-
-fn receive_with(
-    socket: &impl AsRawFd,
-    buffer: &mut [u8],
-    flags: MsgFlags,
-) -> Result<Header, Errno> {
-    let mut control = [0; CONTROL];
-    let mut iov = [IoSliceMut::new(buffer)];
-    let message = socket::recvmsg::<SockaddrStorage>(
-        socket.as_raw_fd(),
-        &mut iov,
-        Some(&mut control),
-        flags | MsgFlags::MSG_DONTWAIT,
-    )?;
-    let mut header = Header {
-        from: message.address.as_ref().and_then(address),
-        length: message.bytes,
-        ..Header::default()
-    };
-    // Control messages that were cut tell nothing; the packet itself still counts.
-    for control in message.cmsgs().into_iter().flatten() {
-        match control {
-            ControlMessageOwned::ScmTimestampsns(stamps) => header.stamp = stamp(&stamps.system),
-            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
-                header.hop_limit = u8::try_from(limit).ok();
-            }
-            ControlMessageOwned::Ipv4Tos(tos) => header.tos = Some(tos),
-            ControlMessageOwned::Ipv6TClass(class) => header.tos = u8::try_from(class).ok(),
-            ControlMessageOwned::Ipv4PacketInfo(info) => {
-                header.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
-            }
-            ControlMessageOwned::Ipv6PacketInfo(info) => {
-                header.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
-            }
-            _ => {}
-        }
-    }
-    Ok(header)
-}
-
-/// What was read from an error queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Queued {
-    /// The kernel's time of sending the packet of this number.
-    Stamp {
-        /// Which packet, counted from 0.
-        id: u32,
-        /// When.
-        at: UnixTime,
-    },
-    /// An ICMP error about a packet that was sent.
-    Icmp(IcmpError),
-    /// Anything else.
-    Other,
-}
-
-/// An ICMP error as the kernel reports it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct IcmpError {
-    pub(super) kind: u8,
-    pub(super) code: u8,
-    /// The next hop's MTU where the message carries one.
-    pub(super) mtu: u32,
-    /// Who sent it.
-    pub(super) offender: IpAddr,
-    /// Where the packet had been sent.
-    pub(super) destination: Option<SocketAddr>,
-    /// Time and hop limit of the error, length of what it quotes of the packet.
-    pub(super) header: Header,
-}
-
-/// Reads one entry of the error queue; what it quotes goes into `buffer`.
-pub(super) fn receive_error(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Queued, Errno> {
-    let mut control = [0; CONTROL];
-    let mut iov = [IoSliceMut::new(buffer)];
-    let message = socket::recvmsg::<SockaddrStorage>(
-        socket.as_raw_fd(),
-        &mut iov,
-        Some(&mut control),
-        MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT,
-    )?;
-    let mut header = Header {
-        length: message.bytes,
-        ..Header::default()
-    };
-    let mut error = None;
-    for control in message.cmsgs().into_iter().flatten() {
-        match control {
-            ControlMessageOwned::ScmTimestampsns(stamps) => header.stamp = stamp(&stamps.system),
-            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
-                header.hop_limit = u8::try_from(limit).ok();
-            }
-            ControlMessageOwned::Ipv4Tos(tos) => header.tos = Some(tos),
-            ControlMessageOwned::Ipv6TClass(class) => header.tos = u8::try_from(class).ok(),
-            ControlMessageOwned::Ipv4RecvErr(extended, offender) => {
-                let offender = offender
-                    .map(|from| IpAddr::from(Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr))));
-                error = Some((extended, offender));
-            }
-            ControlMessageOwned::Ipv6RecvErr(extended, offender) => {
-                let offender =
-                    offender.map(|from| IpAddr::from(Ipv6Addr::from(from.sin6_addr.s6_addr)));
-                error = Some((extended, offender));
-            }
-            _ => {}
-        }
-    }
-    let Some((extended, offender)) = error else {
-        return Ok(Queued::Other);
-    };
-    Ok(match (extended.ee_origin, header.stamp, offender) {
-        (libc::SO_EE_ORIGIN_TIMESTAMPING, Some(at), _) => Queued::Stamp {
-            id: extended.ee_data,
-            at,
-        },
-        (libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6, _, Some(offender)) => {
-            Queued::Icmp(IcmpError {
-                kind: extended.ee_type,
-                code: extended.ee_code,
-                mtu: extended.ee_info,
-                offender,
-                destination: message.address.as_ref().and_then(address),
-                header,
-            })
-        }
-        _ => Queued::Other,
-    })
-}
-
-fn stamp(time: &TimeSpec) -> Option<UnixTime> {
-    let nanos = i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec());
-    (nanos != 0).then(|| UnixTime::from_nanos(nanos))
-}
-
-fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = storage.as_sockaddr_in() {
-        return Some(SocketAddrV4::new(v4.ip(), v4.port()).into());
-    }
-    storage
-        .as_sockaddr_in6()
-        .map(|v6| SocketAddrV6::new(v6.ip(), v6.port(), v6.flowinfo(), v6.scope_id()).into())
 }
 
 /// The address with another port; of what comes with an IPv6 address only the scope stays.
