@@ -307,7 +307,7 @@ pub enum KeyError {
     )]
     Encrypted(PathBuf),
     /// It is no key.
-    #[error("{} holds no usable private key ({why}): give the file without `.pub`", .path.display())]
+    #[error("{} is not a private key that can be used ({why}): give the file without `.pub`", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
