@@ -33,6 +33,21 @@ pub(in crate::net) struct Header {
     pub(in crate::net) length: usize,
 }
 
+impl Header {
+    /// Takes what packets and errors are told alike.
+    fn note(&mut self, control: &ControlMessageOwned) {
+        match *control {
+            ControlMessageOwned::ScmTimestampsns(stamps) => self.stamp = stamp(&stamps.system),
+            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
+                self.hop_limit = u8::try_from(limit).ok();
+            }
+            ControlMessageOwned::Ipv4Tos(tos) => self.tos = Some(tos),
+            ControlMessageOwned::Ipv6TClass(class) => self.tos = u8::try_from(class).ok(),
+            _ => {}
+        }
+    }
+}
+
 /// Receives one packet into `buffer`.
 pub(in crate::net) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> Result<Header, Errno> {
     receive_with(socket, buffer, MsgFlags::empty())
@@ -64,19 +79,13 @@ fn receive_with(
     // Control messages that were cut tell nothing; the packet itself still counts.
     for control in message.cmsgs().into_iter().flatten() {
         match control {
-            ControlMessageOwned::ScmTimestampsns(stamps) => header.stamp = stamp(&stamps.system),
-            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
-                header.hop_limit = u8::try_from(limit).ok();
-            }
-            ControlMessageOwned::Ipv4Tos(tos) => header.tos = Some(tos),
-            ControlMessageOwned::Ipv6TClass(class) => header.tos = u8::try_from(class).ok(),
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 header.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 header.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
             }
-            _ => {}
+            other => header.note(&other),
         }
     }
     Ok(header)
@@ -133,12 +142,6 @@ pub(in crate::net) fn receive_error(
     let mut error = None;
     for control in message.cmsgs().into_iter().flatten() {
         match control {
-            ControlMessageOwned::ScmTimestampsns(stamps) => header.stamp = stamp(&stamps.system),
-            ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
-                header.hop_limit = u8::try_from(limit).ok();
-            }
-            ControlMessageOwned::Ipv4Tos(tos) => header.tos = Some(tos),
-            ControlMessageOwned::Ipv6TClass(class) => header.tos = u8::try_from(class).ok(),
             ControlMessageOwned::Ipv4RecvErr(extended, offender) => {
                 let offender = offender
                     .map(|from| IpAddr::from(Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr))));
@@ -149,7 +152,7 @@ pub(in crate::net) fn receive_error(
                     offender.map(|from| IpAddr::from(Ipv6Addr::from(from.sin6_addr.s6_addr)));
                 error = Some((extended, offender));
             }
-            _ => {}
+            other => header.note(&other),
         }
     }
     let Some((extended, offender)) = error else {
