@@ -1,9 +1,47 @@
 //! What the tests of several types share.
 
+use std::net::IpAddr;
+
 use super::{
-    Input, Machine, Outcome, Output,
-    machine::{Failure, ResolveError},
+    Head, Input, Machine, Outcome, Output, Rules, Version,
+    machine::{Call, Failure, ResolveError},
 };
+use crate::dialect::Dialect;
+
+/// The rules of a controller's commands.
+pub(crate) fn rules(dialect: Dialect) -> Rules {
+    Rules {
+        dialect,
+        spool: "/var/spool/starling".into(),
+        unsafe_paths: false,
+    }
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) const fn os(call: Call, errno: i32) -> Failure {
+    Failure::Os { call, errno }
+}
+
+/// The head of a line; no id, no bundle and versions of ours.
+pub(crate) fn head(id: Option<&str>, bundle: Option<&str>) -> Head {
+    Head {
+        id: id.map(str::to_owned),
+        bundle: bundle.map(str::to_owned),
+        version: Version::default(),
+    }
+}
+
+/// What a line holds behind `RESULT`.
+pub(crate) fn json(line: &str) -> serde_json::Value {
+    let object = line
+        .strip_prefix("RESULT ")
+        .and_then(|line| line.strip_suffix('\n'))
+        .expect("a RESULT line");
+    serde_json::from_str(object).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
 
 /// What comes of a wish that any network grants alike; a read has these bytes.
 pub(crate) fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {

@@ -46,9 +46,8 @@ fn given(value: &str) -> Given<'_, ()> {
 
 fn rules(unsafe_paths: bool) -> Rules {
     Rules {
-        dialect: Dialect::Reference,
-        spool: PathBuf::from("/var/spool/ripe-atlas"),
         unsafe_paths,
+        ..super::super::tests::rules(Dialect::Reference)
     }
 }
 
@@ -183,12 +182,12 @@ fn results_go_below_data_new_under_either_name() {
     let rules = rules(false);
     for name in [
         "/home/atlas/data/new/7",
-        "/var/spool/ripe-atlas/data/new/7",
+        "/var/spool/starling/data/new/7",
         "/home/atlas/data/new//7",
     ] {
         assert_eq!(
             given(name).output_file(&rules),
-            Ok(PathBuf::from("/var/spool/ripe-atlas/data/new/7")),
+            Ok(PathBuf::from("/var/spool/starling/data/new/7")),
             "{name}"
         );
     }
@@ -207,7 +206,7 @@ fn files_elsewhere_are_refused() {
         "/home/atlas/data/new/../../x",
         "/home/atlas/data/new/..",
         "/home/atlas/data/new/a/..",
-        "/var/spool/ripe-atlas2/data/new/7",
+        "/var/spool/starling2/data/new/7",
         "/home/atlas/data/new/\0",
     ] {
         assert!(

@@ -111,16 +111,11 @@ fn extension(given: &Given<'_, Key>) -> Result<u16, SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::Dialect;
+    use crate::{dialect::Dialect, measurement::tests::rules};
 
     fn parse(line: &str) -> Result<Options, SpecError> {
-        let rules = Rules {
-            dialect: Dialect::Reference,
-            spool: "/var/spool".into(),
-            unsafe_paths: false,
-        };
         let words: Vec<&str> = line.split_whitespace().collect();
-        Options::parse(&words, &rules).map(|(_, options)| options)
+        Options::parse(&words, &rules(Dialect::Reference)).map(|(_, options)| options)
     }
 
     #[test]

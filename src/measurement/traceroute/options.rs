@@ -383,15 +383,11 @@ const SERVICES: [(u16, &[&str]); 50] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measurement::tests::rules;
 
     fn parse(line: &str, dialect: Dialect) -> Result<Options, SpecError> {
-        let rules = Rules {
-            dialect,
-            spool: "/var/spool".into(),
-            unsafe_paths: false,
-        };
         let words: Vec<&str> = line.split_whitespace().collect();
-        Options::parse(&words, &rules).map(|(_, options)| options)
+        Options::parse(&words, &rules(dialect)).map(|(_, options)| options)
     }
 
     fn reference(line: &str) -> Options {

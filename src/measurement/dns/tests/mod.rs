@@ -8,7 +8,7 @@ mod resolvers;
 mod stream;
 mod udp;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -17,31 +17,15 @@ use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
-        self, Carry, Common, Head, Input, Machine, Outcome, Output, Rules, Run, Spec, SpecError,
-        Version,
+        self, Carry, Common, Input, Machine, Outcome, Output, Run, Spec, SpecError,
         machine::{Datagram, Handle},
+        tests::{head, json, os, rules},
     },
 };
-
-fn rules(dialect: Dialect) -> Rules {
-    Rules {
-        dialect,
-        spool: PathBuf::from("/var/spool/starling"),
-        unsafe_paths: false,
-    }
-}
 
 /// The options that the words after `evtdig` mean to a genuine controller.
 fn parsed(words: &[&str]) -> (Common, Options) {
     Options::parse(words, &rules(Dialect::Reference)).unwrap()
-}
-
-fn head(id: &str) -> Head {
-    Head {
-        id: Some(id.to_owned()),
-        bundle: None,
-        version: Version::default(),
-    }
 }
 
 /// An entry of the time that all examples have.
@@ -173,11 +157,7 @@ impl Script {
 
     /// The line's members behind the versions.
     fn line(&self) -> String {
-        let head = Head {
-            id: None,
-            ..head("")
-        };
-        let line = self.body().line(&head, Dialect::Reference);
+        let line = self.body().line(&head(None, None), Dialect::Reference);
         let rest = line.strip_prefix("RESULT { \"fw\":5120, \"mver\": \"2.6.4\", ");
         rest.unwrap().trim_end().to_owned()
     }

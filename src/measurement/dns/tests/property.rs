@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::{head, rules};
+use super::{head, json, os, rules};
 use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
@@ -102,14 +102,8 @@ fn refused(wanted: &Output, which: u8) -> Option<Input> {
     let cause = match which % 5 {
         0 => Failure::Forbidden("192.0.2.1".parse().unwrap()),
         1 => Failure::Bind,
-        2 => Failure::Os {
-            call: Call::Connect,
-            errno: 111,
-        },
-        3 => Failure::Os {
-            call: Call::Socket,
-            errno: -7,
-        },
+        2 => os(Call::Connect, 111),
+        3 => os(Call::Socket, -7),
         _ => Failure::Tls(TlsFailure::Alert(which)),
     };
     tests::refused(wanted, cause)
@@ -176,10 +170,7 @@ proptest! {
                     Output::Done(outcome) => {
                         done = true;
                         for body in &outcome.bodies {
-                            let line = body.line(&head("1"), dialect);
-                            let json = line.strip_prefix("RESULT ").unwrap();
-                            let value: Result<serde_json::Value, _> = serde_json::from_str(json);
-                            prop_assert!(value.is_ok(), "{}", line);
+                            json(&body.line(&head(Some("1"), None), dialect));
                         }
                     }
                     _ => {}

@@ -1,6 +1,6 @@
 //! Attempts over UDP (`dns-measurement` section 4).
 
-use super::{Script, answer};
+use super::{Script, answer, os};
 use crate::{
     clock::Tick,
     measurement::{
@@ -18,10 +18,6 @@ fn waiting(command: &str) -> (Script, Vec<u8>) {
         .resolved(&["192.0.2.53"])
         .opened_and_sent("198.51.100.7:4000");
     (script, query)
-}
-
-fn os(call: Call, errno: i32) -> Failure {
-    Failure::Os { call, errno }
 }
 
 #[test]
@@ -459,10 +455,7 @@ fn a_person_who_stops_after_a_failed_send_is_told_of_it() {
     script.tell(Input::Failed {
         on,
         tag: Some(1),
-        cause: Failure::Os {
-            call: Call::Send,
-            errno: 1,
-        },
+        cause: os(Call::Send, 1),
     });
     script.tell(Input::Stop);
     let end = r#", "error" : { "senderror" : "AF Operation not permitted, AF_INET"} }"#;

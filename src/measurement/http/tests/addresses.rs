@@ -1,16 +1,12 @@
 //! One address after the other (`http-tls-measurements` 1.3 to 1.5 and 2.7).
 
-use super::{Script, parsed};
+use super::{Script, os, parsed};
 use crate::measurement::{
     Input, Output,
     machine::{Call, Failure, Family, ResolveError, TlsFailure},
 };
 
 const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
-
-fn os(call: Call, errno: i32) -> Failure {
-    Failure::Os { call, errno }
-}
 
 #[test]
 fn a_host_is_looked_up_without_brackets_and_zone() {
@@ -186,7 +182,7 @@ fn nothing_of_one_address_shows_in_the_next() {
         .receive("HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nab");
     let sizes: Vec<u64> = script
         .lines()
-        .lines()
+        .split_inclusive('\n')
         .map(|line| super::json(line)["result"][0]["bsize"].as_u64().unwrap())
         .collect();
     assert_eq!(sizes, [5, 0, 2]);

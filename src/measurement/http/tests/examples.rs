@@ -184,7 +184,10 @@ fn page_example() -> Body {
 #[test]
 fn the_page_has_its_line() {
     let golden = include_str!("../../../../tests/golden/starla/http.result");
-    assert_eq!(page_example().line(&head("12023"), Dialect::Starla), golden);
+    assert_eq!(
+        page_example().line(&head(Some("12023"), None), Dialect::Starla),
+        golden
+    );
 }
 
 #[test]
@@ -196,7 +199,7 @@ fn the_page_never_has_a_family_of_zero() {
         ..page_example()
     };
     assert_eq!(
-        body.line(&head("7"), Dialect::Starla),
+        body.line(&head(Some("7"), None), Dialect::Starla),
         "RESULT { \"id\":\"7\", \"fw\":5120, \"mver\": \"2.6.4\", \"lts\":19, \"time\":1775317966, \
          \"ttr\":2.000000, \"dst_name\":\"example.com\", \"proto\":\"TCP\", \
          \"result\": [ { \"dnserr\":\"x\" } ] }\n"
@@ -213,7 +216,7 @@ fn whatever_a_problem_says_it_is_json() {
     response.header = Some(vec![b"\"\\\x00\xff\r".to_vec()]);
     body.host = "\"".to_owned();
     for dialect in Dialect::ALL {
-        let json = json(&body.line(&head(""), dialect));
+        let json = json(&body.line(&head(Some(""), None), dialect));
         let entry = &json["result"][0];
         assert_eq!(entry["err"], "a \"quoted\"\n text");
         assert_eq!(entry["header"][0], "\"\\\u{0}\u{ff}\r");

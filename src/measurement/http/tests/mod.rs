@@ -7,25 +7,16 @@ mod property;
 mod reading;
 mod request;
 
-use std::path::PathBuf;
-
 use super::{Body, Options};
 use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
-        self, Carry, Common, Head, Input, Machine, Outcome, Output, Rules, Run, Spec, Version,
+        self, Carry, Common, Input, Machine, Outcome, Output, Run, Spec, Version,
         machine::{Call, Failure, Handle, ResolveError, Stream},
+        tests::{head, json, os, rules},
     },
 };
-
-fn rules(dialect: Dialect) -> Rules {
-    Rules {
-        dialect,
-        spool: PathBuf::from("/var/spool/starling"),
-        unsafe_paths: false,
-    }
-}
 
 /// The options that the words after `evhttpget` mean to a genuine controller.
 fn parsed(command: &str) -> (Common, Options) {
@@ -141,10 +132,7 @@ impl Script {
     }
 
     fn refuse(&mut self) -> &mut Self {
-        self.fail(Failure::Os {
-            call: Call::Connect,
-            errno: 111,
-        })
+        self.fail(os(Call::Connect, 111))
     }
 
     /// What was just asked to be written.
@@ -210,20 +198,6 @@ impl Script {
         let line = self.lines();
         let (_, rest) = line.split_once("\"result\":[ ").unwrap();
         rest.strip_suffix(" ] }\n").unwrap().to_owned()
-    }
-}
-
-/// What a line holds behind `RESULT`.
-fn json(line: &str) -> serde_json::Value {
-    let object = line.strip_prefix("RESULT ").expect("a RESULT line");
-    serde_json::from_str(object).unwrap_or_else(|error| panic!("{error}: {line}"))
-}
-
-fn head(id: &str) -> Head {
-    Head {
-        id: Some(id.to_owned()),
-        bundle: None,
-        version: Version::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::{head, json, rules};
+use super::{head, json, os, rules};
 use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
@@ -103,14 +103,8 @@ fn refused(wanted: &Output, which: u8) -> Option<Input> {
     let cause = match which % 6 {
         0 => Failure::Forbidden("192.0.2.1".parse().unwrap()),
         1 => Failure::Bind,
-        2 => Failure::Os {
-            call: Call::Connect,
-            errno: 111,
-        },
-        3 => Failure::Os {
-            call: Call::Write,
-            errno: -7,
-        },
+        2 => os(Call::Connect, 111),
+        3 => os(Call::Write, -7),
         4 => Failure::Tls(TlsFailure::Other("\"\\\u{1}".repeat(100))),
         _ => Failure::Tls(TlsFailure::Alert(which)),
     };
@@ -161,7 +155,7 @@ proptest! {
                     Output::Done(outcome) => {
                         done = true;
                         for body in &outcome.bodies {
-                            json(&body.line(&head("7"), dialect));
+                            json(&body.line(&head(Some("7"), None), dialect));
                         }
                     }
                     output => wanted.push(output),

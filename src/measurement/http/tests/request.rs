@@ -1,10 +1,7 @@
 //! What is sent (`http-tls-measurements` 2.3).
 
-use super::Script;
-use crate::measurement::{
-    Input, Output,
-    machine::{Call, Failure},
-};
+use super::{Script, os};
+use crate::measurement::{Input, Output, machine::Call};
 
 fn request(command: &str) -> String {
     let mut script = Script::new(command);
@@ -113,10 +110,7 @@ fn an_answer_before_all_was_sent_is_taken() {
     script.tell(Input::File(Some(vec![b'x'; 100_000])));
     script.resolved(&["192.0.2.80"]).connect();
     let on = script.on;
-    let cause = Failure::Os {
-        call: Call::Write,
-        errno: 32,
-    };
+    let cause = os(Call::Write, 32);
     script.tell(Input::Failed {
         on,
         tag: None,

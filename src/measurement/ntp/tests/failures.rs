@@ -17,28 +17,18 @@ fn failures_before_anything_is_sent() {
         (Failure::Forbidden(ip(TARGET)), "address not allowed"),
         (Failure::Bind, "bind_interface failed"),
         (
-            Failure::Os {
-                call: Call::Connect,
-                errno: ENETUNREACH,
-            },
+            os(Call::Connect, ENETUNREACH),
             "connect failed: Network is unreachable",
         ),
         (
-            Failure::Os {
-                call: Call::Socket,
-                errno: EPERM,
-            },
+            os(Call::Socket, EPERM),
             "socket failed: Operation not permitted",
         ),
     ] {
         let mut run = Script::new("198.51.100.7");
         run.tell(Input::Start);
         run.tell(Input::Resolved(Ok(vec![run.target])));
-        run.tell(Input::Failed {
-            on: Handle(0),
-            tag: None,
-            cause,
-        });
+        run.failed(None, cause);
         assert_eq!(
             run.line(),
             format!(
@@ -62,16 +52,8 @@ fn failures_before_anything_is_sent() {
 fn a_send_failure_on_the_second_request_is_valid_json() {
     const EHOSTUNREACH: i32 = 113;
     let mut run = Script::asking("198.51.100.7");
-    run.request();
-    run.deadline();
-    run.tell(Input::Failed {
-        on: Handle(0),
-        tag: Some(2),
-        cause: Failure::Os {
-            call: Call::Send,
-            errno: EHOSTUNREACH,
-        },
-    });
+    run.unanswered();
+    run.failed(Some(2), os(Call::Send, EHOSTUNREACH));
     assert_eq!(
         run.items(),
         r#"[ { "x":"*" }, { "error":"sendto failed: No route to host" } ]"#
@@ -90,15 +72,7 @@ fn refused_requests_look_like_losses_where_the_official_probe_says_so() {
         ("-c 1 -6 2001:db8:7::7", ECONNREFUSED, true),
     ] {
         let mut run = Script::asking(line);
-        let cause = Failure::Os {
-            call: Call::Send,
-            errno,
-        };
-        run.tell(Input::Failed {
-            on: Handle(0),
-            tag: Some(1),
-            cause,
-        });
+        run.failed(Some(1), os(Call::Send, errno));
         assert_eq!(run.outcome.is_none(), goes_on);
     }
 }

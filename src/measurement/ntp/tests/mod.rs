@@ -14,11 +14,12 @@ use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
-        Body as AnyBody, Head, Input, Machine, Outcome, Output, Rules, Run, Version,
+        Body as AnyBody, Input, Machine, Outcome, Output, Run,
         format::When,
         machine::{
             Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, SocketKind,
         },
+        tests::{head, ip, json, os, rules},
     },
     wire::ntp::{Ntp as Wire, SERVER, Short, Timestamp},
 };
@@ -26,10 +27,6 @@ use crate::{
 const TARGET: &str = "198.51.100.7";
 /// 2023-11-14T22:13:20Z, 3908988800 in NTP seconds.
 const START: i128 = 1_700_000_000;
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
 
 /// One run in virtual time, milliseconds since its start.
 struct Script {
@@ -50,13 +47,10 @@ impl Script {
     }
 
     fn of(line: &str, run: Run) -> Self {
-        let rules = Rules {
-            dialect: Dialect::Reference,
-            spool: "/var/spool".into(),
-            unsafe_paths: false,
-        };
         let words: Vec<&str> = line.split_whitespace().collect();
-        let options = Options::parse(&words, &rules).unwrap().1;
+        let options = Options::parse(&words, &rules(Dialect::Reference))
+            .unwrap()
+            .1;
         let target = if options.family == Family::V6 {
             "2001:db8:7::7"
         } else {
@@ -74,6 +68,16 @@ impl Script {
         }
     }
 
+    /// By the rules that recordings of the official probe need.
+    fn replaying(line: &str) -> Self {
+        let run = Run {
+            replay: true,
+            ..Run::default()
+        };
+        Self::of(line, run)
+    }
+
+    /// A run whose first request is on its way.
     fn asking(line: &str) -> Self {
         let mut run = Self::new(line);
         run.open();
@@ -126,6 +130,24 @@ impl Script {
         self.tell(Input::Deadline);
     }
 
+    /// The request that was just sent, after the time for its reply.
+    fn unanswered(&mut self) -> Packet {
+        let request = self.request();
+        self.deadline();
+        request
+    }
+
+    /// The kernel's time of sending is now.
+    fn stamped(&mut self, tag: u32) {
+        let on = Handle(0);
+        self.tell(Input::Stamped { on, tag });
+    }
+
+    fn failed(&mut self, tag: Option<u32>, cause: Failure) {
+        let on = Handle(0);
+        self.tell(Input::Failed { on, tag, cause });
+    }
+
     fn receive(&mut self, bytes: Vec<u8>) {
         self.receive_from(SocketAddr::new(self.target, 123), bytes);
     }
@@ -170,9 +192,8 @@ impl Script {
         let [AnyBody::Ntp(body)] = &outcome.bodies[..] else {
             panic!("one body");
         };
-        let line = body.line(&head(id), dialect);
-        let json = line.strip_prefix("RESULT ").unwrap();
-        serde_json::from_str::<serde_json::Value>(json).expect("valid JSON");
+        let line = body.line(&head(id, None), dialect);
+        json(&line);
         line
     }
 
@@ -180,14 +201,6 @@ impl Script {
         let line = self.line();
         let (_, items) = line.split_once("\"result\": ").unwrap();
         items.strip_suffix(" }\n").unwrap().to_owned()
-    }
-}
-
-fn head(id: Option<&str>) -> Head {
-    Head {
-        id: id.map(str::to_owned),
-        bundle: None,
-        version: Version::default(),
     }
 }
 

@@ -14,10 +14,7 @@ fn arb_input() -> impl Strategy<Value = Input> {
     let cause = prop_oneof![
         Just(Failure::Bind),
         address().prop_map(Failure::Forbidden),
-        any::<i32>().prop_map(|errno| Failure::Os {
-            call: Call::Send,
-            errno
-        }),
+        any::<i32>().prop_map(|errno| os(Call::Send, errno)),
     ];
     prop_oneof![
         4 => Just(Input::Deadline),

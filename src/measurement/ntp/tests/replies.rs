@@ -35,8 +35,7 @@ fn only_fitting_replies_count() {
 #[test]
 fn a_late_reply_takes_the_place_of_its_loss_and_a_second_one_is_ignored() {
     let mut run = Script::asking("-c 2 -w 100 198.51.100.7");
-    let first = run.request();
-    run.deadline();
+    let first = run.unanswered();
     let second = run.request();
     run.answer(&first, (50 * MS, 50 * MS), 150, |_| {});
     assert_eq!(run.machine.deadline(), Some(Tick::from_millis(200)));
@@ -73,14 +72,8 @@ fn the_kernels_times_count() {
     run.answer(&request, (30 * MS, 30 * MS), 60, |_| {});
     // The time of sending may be told after the reply.
     run.millis = 20;
-    run.tell(Input::Stamped {
-        on: Handle(0),
-        tag: 1,
-    });
-    run.tell(Input::Stamped {
-        on: Handle(0),
-        tag: 77,
-    });
+    run.stamped(1);
+    run.stamped(77);
     run.tell(Input::Stop);
     assert_eq!(
         run.items(),
@@ -95,10 +88,7 @@ fn a_clock_that_is_set_meanwhile_does_not_count() {
         let request = run.request();
         run.stepped = stepped;
         run.millis = 5;
-        run.tell(Input::Stamped {
-            on: Handle(0),
-            tag: 1,
-        });
+        run.stamped(1);
         run.answer(&request, (30 * MS, 30 * MS), 60, |_| {});
         let items = run.items();
         assert!(
@@ -116,10 +106,7 @@ fn a_time_of_sending_that_cannot_be_is_not_used() {
     let request = run.request();
     run.answer(&request, (20 * MS, 20 * MS), 60, |_| {});
     run.millis = 90;
-    run.tell(Input::Stamped {
-        on: Handle(0),
-        tag: 1,
-    });
+    run.stamped(1);
     run.tell(Input::Stop);
     assert!(
         run.items()
@@ -141,11 +128,7 @@ fn a_server_that_crosses_a_second_alone_does_not_wrap_live_but_does_in_recording
         run.items()
             .ends_with("\"rtt\": 0.100000, \"offset\": 0.800000 } ]")
     );
-    let replay = Run {
-        replay: true,
-        ..Run::default()
-    };
-    let mut run = Script::of("-c 1 198.51.100.7", replay);
+    let mut run = Script::replaying("-c 1 198.51.100.7");
     run.millis = 100;
     run.open();
     let request = run.request();
@@ -159,11 +142,7 @@ fn a_server_that_crosses_a_second_alone_does_not_wrap_live_but_does_in_recording
 
 #[test]
 fn a_replay_takes_whatever_was_recorded() {
-    let replay = Run {
-        replay: true,
-        ..Run::default()
-    };
-    let mut run = Script::of("-c 1 198.51.100.7", replay);
+    let mut run = Script::replaying("-c 1 198.51.100.7");
     run.open();
     run.receive(Wire::default().emit()[..47].to_vec());
     assert!(run.outcome.is_none());

@@ -23,7 +23,7 @@ fn defaults_are_the_official_probes() {
 fn every_option_is_taken() {
     let (common, options) = parse(
         "-64prec5 -s1000 -i 60000 -I eth0 -A 1001 -B 7 -O /home/atlas/data/new/7 -R /home/atlas/data/a \
-         -W /spool/data/b x",
+         -W /var/spool/starling/data/b x",
     )
     .unwrap();
     assert_eq!(options.family, Family::V4);
@@ -33,9 +33,10 @@ fn every_option_is_taken() {
     assert!(options.sign && options.resolve_once);
     assert_eq!(common.id.as_deref(), Some("1001"));
     assert_eq!(common.bundle.as_deref(), Some("7"));
-    assert_eq!(common.output, Some(PathBuf::from("/spool/data/new/7")));
-    assert_eq!(common.replay, Some(PathBuf::from("/spool/data/a")));
-    assert_eq!(common.record, Some(PathBuf::from("/spool/data/b")));
+    let file = |name| Some(PathBuf::from("/var/spool/starling/data").join(name));
+    assert_eq!(common.output, file("new/7"));
+    assert_eq!(common.replay, file("a"));
+    assert_eq!(common.record, file("b"));
 }
 
 #[test]

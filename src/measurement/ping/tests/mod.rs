@@ -16,11 +16,12 @@ use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
-        Body as AnyBody, Carry as AnyCarry, Common, Head, Input, Machine, Outcome, Output, Rules,
-        Run, Seen as AnySeen, SpecError, Version,
+        Body as AnyBody, Carry as AnyCarry, Common, Head, Input, Machine, Outcome, Output, Run,
+        Seen as AnySeen, SpecError, Version,
         machine::{
             Call, Datagram, Failure, Family, Handle, Packet, ResolveError, Socket, SocketKind,
         },
+        tests::{ip, json, os, rules},
     },
     wire::{
         icmp::{Icmp, v4, v6},
@@ -34,14 +35,6 @@ const MS: u64 = 1_000_000;
 const TARGET: &str = "198.51.100.7";
 const SOURCE: &str = "192.0.2.10";
 
-fn rules(dialect: Dialect) -> Rules {
-    Rules {
-        dialect,
-        spool: PathBuf::from("/spool"),
-        unsafe_paths: false,
-    }
-}
-
 fn parse(command: &str) -> Result<(Common, Options), SpecError> {
     let words: Vec<&str> = command.split_whitespace().collect();
     Options::parse(&words, &rules(Dialect::Reference))
@@ -49,10 +42,6 @@ fn parse(command: &str) -> Result<(Common, Options), SpecError> {
 
 fn options(command: &str) -> Options {
     parse(command).unwrap().1
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
 }
 
 /// A run that is told what happens at which nanosecond.

@@ -20,14 +20,8 @@ fn event() -> impl Strategy<Value = Event> {
     let cause = prop_oneof![
         Just(Failure::Bind),
         any::<IpAddr>().prop_map(Failure::Forbidden),
-        (0..140).prop_map(|errno| Failure::Os {
-            call: Call::Connect,
-            errno
-        }),
-        (0..140).prop_map(|errno| Failure::Os {
-            call: Call::Send,
-            errno
-        }),
+        (0..140).prop_map(|errno| os(Call::Connect, errno)),
+        (0..140).prop_map(|errno| os(Call::Send, errno)),
     ];
     let input = prop_oneof![
         Just(Input::Stop),
@@ -160,9 +154,7 @@ proptest! {
         for dialect in Dialect::ALL {
             for body in &outcome.bodies {
                 let line = body.line(&head(&script.common), dialect);
-                let json = line.strip_prefix("RESULT ").unwrap();
-                let value: serde_json::Value = serde_json::from_str(json).unwrap();
-                prop_assert!(value["result"].is_array());
+                prop_assert!(json(&line)["result"].is_array());
                 prop_assert!(replay || !line.contains("\"rtt\":-"));
                 prop_assert_eq!(line.matches('\n').count(), 1);
             }

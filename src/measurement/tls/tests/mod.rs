@@ -6,15 +6,14 @@ mod options;
 mod property;
 mod reference;
 
-use std::{net::IpAddr, path::PathBuf};
-
 use super::{Body, Finding};
 use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
-        self, Carry, Head, Input, Machine, Outcome, Output, Rules, Run, Spec, Version,
+        self, Carry, Input, Machine, Outcome, Output, Run, Spec,
         machine::{Call, Failure, Handle, Stream, TlsFailure, TlsSession},
+        tests::{head, ip, json, os, rules},
     },
 };
 
@@ -26,26 +25,6 @@ const LOCAL: &str = "192.0.2.10:40000";
 const DER: &[u8] = b"0\x03abc";
 /// The same as results have it.
 const PEM: &str = "\"-----BEGIN CERTIFICATE-----\\nMANhYmM=\\n-----END CERTIFICATE-----\"";
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn rules(dialect: Dialect) -> Rules {
-    Rules {
-        dialect,
-        spool: PathBuf::from("/var/spool/starling"),
-        unsafe_paths: false,
-    }
-}
-
-fn head(id: Option<&str>, bundle: Option<&str>) -> Head {
-    Head {
-        id: id.map(str::to_owned),
-        bundle: bundle.map(str::to_owned),
-        version: Version::default(),
-    }
-}
 
 /// A record of TLS 1.2.
 fn record(kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -278,8 +257,4 @@ impl Script {
         };
         stream.tls.is_none() && stream.to.ip() == ip(SERVER)
     }
-}
-
-const fn os(call: Call, errno: i32) -> Failure {
-    Failure::Os { call, errno }
 }

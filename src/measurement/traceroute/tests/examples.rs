@@ -17,7 +17,7 @@ fn icmp_with_a_silent_hop_and_a_name() {
     run.micros = 10_397;
     // 10.396803 ms cannot be said in microseconds: the printed figure follows the clock.
     run.tell(Input::Resolved(Ok(vec![run.target])));
-    let mut run = run.open();
+    run.open();
     for rtt in [412, 398, 377] {
         let probe = run.probe();
         let mut answer = run.exceeded(&probe);
@@ -26,8 +26,7 @@ fn icmp_with_a_silent_hop_and_a_name() {
         run.deadline();
     }
     for _ in 0..3 {
-        run.probe();
-        run.deadline();
+        run.unanswered();
     }
     for rtt in [3812, 3799, 3805] {
         let probe = run.probe();
@@ -48,10 +47,10 @@ fn icmp_with_a_silent_hop_and_a_name() {
 fn udp_to_port_unreachable_in_a_bundle() {
     let carry = Some(Carry { paris: Some(4) });
     let mut run = Script::carrying("-c 1 198.51.100.7", Run::default(), carry).opened();
-    let probe = run.probe();
-    let quote = run.quote(&probe, 1);
-    let answer = run.icmp("192.0.2.1", 64, 11, 0, [0; 4], &quote[..28]);
-    run.after(412).receive(answer);
+    run.answered(412, |run, probe| {
+        let quote = run.quote(probe, 1);
+        run.icmp("192.0.2.1", 64, 11, 0, [0; 4], &quote[..28])
+    });
     run.deadline();
     let probe = run.probe();
     let quote = run.quote(&probe, 1);
@@ -86,16 +85,16 @@ fn tcp_with_a_rewritten_quote_and_header_options() {
     let answer = run.icmp(ROUTER, 250, 11, 0, [0; 4], &quote.emit()[..28]);
     run.after(5297).receive(answer);
     run.deadline();
-    let probe = run.probe();
-    let answer = run.segment(
-        &probe,
-        1,
-        flag::SYN | flag::ACK,
-        &[2, 4, 0x05, 0xb4, 1, 3, 3, 7],
-        50,
-        8,
-    );
-    run.after(5374).receive(answer);
+    run.answered(5374, |run, probe| {
+        run.segment(
+            probe,
+            1,
+            flag::SYN | flag::ACK,
+            &[2, 4, 0x05, 0xb4, 1, 3, 3, 7],
+            50,
+            8,
+        )
+    });
     run.deadline();
     assert_eq!(
         run.line(),
@@ -107,9 +106,9 @@ fn tcp_with_a_rewritten_quote_and_header_options() {
 #[test]
 fn tcp_over_ipv6() {
     let mut run = Script::probing("-6 -T -c 1 2001:db8:7::7");
-    let probe = run.probe();
-    let answer = run.segment(&probe, 1, flag::SYN | flag::ACK, &[2, 4, 0x05, 0xa0], 59, 0);
-    run.after(7001).receive(answer);
+    run.answered(7001, |run, probe| {
+        run.segment(probe, 1, flag::SYN | flag::ACK, &[2, 4, 0x05, 0xa0], 59, 0)
+    });
     run.deadline();
     assert_eq!(
         run.line(),
@@ -149,20 +148,20 @@ fn extension_headers_and_a_remarked_quote() {
 #[test]
 fn ipv6_codes_and_mtu() {
     let mut run = Script::probing("-6 -I -c 1 -m 1 2001:db8:7::7");
-    let probe = run.probe();
-    let quote = run.quote(&probe, 1);
-    let answer = run.icmp(ROUTER_6, 60, 1, 1, [0; 4], &quote);
-    run.after(5303).receive(answer);
+    run.answered(5303, |run, probe| {
+        let quote = run.quote(probe, 1);
+        run.icmp(ROUTER_6, 60, 1, 1, [0; 4], &quote)
+    });
     run.deadline();
     assert_eq!(
         run.hops(),
         r#"[ { "hop":1, "result": [ { "from":"2001:db8:1::1", "ttl":60, "rtt":5.303, "size":88, "err":"A" } ] } ]"#
     );
     let mut run = Script::probing("-6 -I -c 1 -m 1 -S 1500 2001:db8:7::7");
-    let probe = run.probe();
-    let quote = run.quote(&probe, 1);
-    let answer = run.icmp(ROUTER_6, 60, 2, 0, [0, 0, 0x05, 0x14], &quote[..1232]);
-    run.after(5424).receive(answer);
+    run.answered(5424, |run, probe| {
+        let quote = run.quote(probe, 1);
+        run.icmp(ROUTER_6, 60, 2, 0, [0, 0, 0x05, 0x14], &quote[..1232])
+    });
     run.deadline();
     assert_eq!(
         run.hops(),
@@ -173,8 +172,7 @@ fn ipv6_codes_and_mtu() {
 #[test]
 fn late_on_time_and_duplicate() {
     let mut run = Script::probing("-I -c 2 -m 1 198.51.100.7");
-    let first = run.probe();
-    run.deadline();
+    let first = run.unanswered();
     let second = run.probe();
     let late = run.exceeded(&first);
     run.after(100_000).receive(late);
@@ -207,8 +205,7 @@ fn a_duplicate_error_about_udp_has_two_spaces() {
 #[test]
 fn a_late_icmpv6_error_has_its_own_round_trip_time() {
     let mut run = Script::probing("-6 -I -c 2 -m 1 -w 100 2001:db8:7::7");
-    let first = run.probe();
-    run.deadline();
+    let first = run.unanswered();
     run.probe();
     let late = run.exceeded(&first);
     run.after(50_345).receive(late);
@@ -243,8 +240,7 @@ fn a_label_stack_and_another_object() {
 fn the_gap_limit_leads_to_hop_255_and_the_end() {
     let mut run = Script::probing("-a 0 -g 2 -c 1 198.51.100.7");
     for _ in 0..3 {
-        run.probe();
-        run.deadline();
+        run.unanswered();
     }
     assert_eq!(
         run.line(),
@@ -262,12 +258,8 @@ const EPERM: i32 = 1;
 #[test]
 fn no_route() {
     let mut run = Script::new("198.51.100.7");
-    run.tell(Input::Start);
-    run.tell(Input::Resolved(Ok(vec![run.target])));
-    run.open_failed(Failure::Os {
-        call: Call::Connect,
-        errno: ENETUNREACH,
-    });
+    run.resolved();
+    run.open_failed(os(Call::Connect, ENETUNREACH));
     assert_eq!(
         run.line(),
         r#"RESULT { "dst_name":"198.51.100.7", "dst_addr":"198.51.100.7", "src_addr":"", "proto":"UDP", "af": 4, "size":40, "paris_id":1, "result": [ { "hop":1, "error":"connect failed: Network is unreachable" } ] }
@@ -280,23 +272,13 @@ fn no_such_interface_and_no_privilege() {
     for (cause, text) in [
         (Failure::Bind, "bind_interface failed"),
         (
-            Failure::Os {
-                call: Call::Socket,
-                errno: EPERM,
-            },
+            os(Call::Socket, EPERM),
             "socket failed: Operation not permitted",
         ),
-        (
-            Failure::Os {
-                call: Call::Tos,
-                errno: EPERM,
-            },
-            "setting ToS failed",
-        ),
+        (os(Call::Tos, EPERM), "setting ToS failed"),
     ] {
         let mut run = Script::new("-I -i nosuch 198.51.100.7");
-        run.tell(Input::Start);
-        run.tell(Input::Resolved(Ok(vec![run.target])));
+        run.resolved();
         assert_eq!(run.socket.clone().unwrap().bind.as_deref(), Some("nosuch"));
         run.open_failed(cause);
         assert_eq!(
@@ -351,8 +333,7 @@ fn a_send_failure_on_the_second_probe() {
         ),
     ] {
         let mut run = Script::probing("198.51.100.7");
-        run.probe();
-        run.deadline();
+        run.unanswered();
         run.send_failed(call, errno);
         assert_eq!(
             run.line(),

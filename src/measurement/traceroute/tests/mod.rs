@@ -13,8 +13,9 @@ use crate::{
     clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
-        Body, Head, Input, Machine, Outcome, Output, Rules, Run, Version,
-        machine::{Call, Datagram, Failure, Handle, Packet, Socket},
+        Body, Head, Input, Machine, Outcome, Output, Run,
+        machine::{Call, Datagram, Failure, Family, Handle, Packet, Socket},
+        tests::{head, ip, json, os, rules},
     },
     wire::{
         icmp::{self, Icmp},
@@ -35,17 +36,8 @@ const TARGET_6: &str = "2001:db8:7::7";
 const ROUTER_6: &str = "2001:db8:1::1";
 
 fn options(line: &str, dialect: Dialect) -> Options {
-    let rules = Rules {
-        dialect,
-        spool: "/var/spool".into(),
-        unsafe_paths: false,
-    };
     let words: Vec<&str> = line.split_whitespace().collect();
-    Options::parse(&words, &rules).unwrap().1
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+    Options::parse(&words, &rules(dialect)).unwrap().1
 }
 
 /// One run in virtual time, microseconds since its start.
@@ -72,7 +64,7 @@ impl Script {
 
     fn carrying(line: &str, run: Run, carry: Option<Carry>) -> Self {
         let options = options(line, Dialect::Reference);
-        let v6 = options.family == crate::measurement::machine::Family::V6;
+        let v6 = options.family == Family::V6;
         Self {
             machine: Traceroute::new(options.clone(), run, carry),
             options,
@@ -92,19 +84,33 @@ impl Script {
         Self::new(line).opened()
     }
 
-    fn opened(mut self) -> Self {
-        self.tell(Input::Start);
-        self.tell(Input::Resolved(Ok(vec![self.target])));
-        self.open()
+    /// The same by the rules that recordings of the official probe need.
+    fn replaying(line: &str) -> Self {
+        let run = Run {
+            replay: true,
+            ..Run::default()
+        };
+        Self::carrying(line, run, None).opened()
     }
 
-    fn open(mut self) -> Self {
+    /// The run asks for its socket.
+    fn resolved(&mut self) {
+        self.tell(Input::Start);
+        self.tell(Input::Resolved(Ok(vec![self.target])));
+    }
+
+    fn opened(mut self) -> Self {
+        self.resolved();
+        self.open();
+        self
+    }
+
+    fn open(&mut self) {
         let probe_port = self.options.protocol != super::Protocol::Icmp;
         let local = SocketAddr::new(self.local, if probe_port { PORT } else { 0 });
         let ident = if probe_port { 0 } else { IDENT };
         let on = Handle(0);
         self.tell(Input::Opened { on, local, ident });
-        self
     }
 
     fn tell(&mut self, input: Input) {
@@ -146,18 +152,37 @@ impl Script {
         self.sent.remove(0)
     }
 
+    /// The probe that was just sent, after the time for its answers.
+    fn unanswered(&mut self) -> Packet {
+        let probe = self.probe();
+        self.deadline();
+        probe
+    }
+
+    /// So many microseconds after it was sent, the probe gets this answer.
+    fn answered(&mut self, micros: u64, answer: impl FnOnce(&Self, &Packet) -> Datagram) {
+        let probe = self.probe();
+        let answer = answer(self, &probe);
+        self.after(micros).receive(answer);
+    }
+
     fn receive(&mut self, datagram: Datagram) {
         let on = Handle(0);
         self.tell(Input::Datagram { on, datagram });
     }
 
+    /// The kernel's time of sending is now.
+    fn stamped(&mut self, tag: u32) {
+        let on = Handle(0);
+        self.tell(Input::Stamped { on, tag });
+    }
+
     fn send_failed(&mut self, call: Call, errno: i32) {
         let tag = Some(self.sent.last().expect("a probe").tag);
-        let cause = Failure::Os { call, errno };
         self.tell(Input::Failed {
             on: Handle(0),
             tag,
-            cause,
+            cause: os(call, errno),
         });
     }
 
@@ -180,8 +205,7 @@ impl Script {
             panic!("one body");
         };
         let line = body.line(head, dialect);
-        let json = line.strip_prefix("RESULT ").unwrap();
-        serde_json::from_str::<serde_json::Value>(json).expect("valid JSON");
+        json(&line);
         line
     }
 
@@ -311,13 +335,5 @@ fn arrived(from: IpAddr, protocol: u8, hop_limit: Option<u8>, bytes: Vec<u8>) ->
         tos: hop_limit.map(|_| 0),
         bytes,
         protocol,
-    }
-}
-
-fn head(id: Option<&str>, bundle: Option<&str>) -> Head {
-    Head {
-        id: id.map(str::to_owned),
-        bundle: bundle.map(str::to_owned),
-        version: Version::default(),
     }
 }

@@ -38,8 +38,7 @@ fn a_kernel_that_cannot_send_to_hop_zero_does_not_end_the_run() {
     const EINVAL: i32 = 22;
     let mut run = Script::probing("-c 1 -f 0 198.51.100.7");
     run.send_failed(Call::Send, EINVAL);
-    run.probe();
-    run.deadline();
+    run.unanswered();
     run.send_failed(Call::Send, EINVAL);
     assert_eq!(
         run.hops(),
@@ -85,9 +84,7 @@ fn a_reply_shortens_the_wait_to_the_time_for_duplicates() {
 #[test]
 fn without_time_for_duplicates_a_reply_sends_the_next_probe() {
     let mut run = Script::probing("-z 0 -c 2 198.51.100.7");
-    let probe = run.probe();
-    let answer = run.exceeded(&probe);
-    run.after(1000).receive(answer);
+    run.answered(1000, Script::exceeded);
     assert_eq!(run.probe().tag, 2);
 }
 
@@ -95,13 +92,9 @@ fn without_time_for_duplicates_a_reply_sends_the_next_probe() {
 fn the_end_needs_an_end_and_nothing_before_it() {
     let mut run = Script::probing("-c 2 198.51.100.7");
     // One path is one hop longer than the other.
-    let probe = run.probe();
-    let answer = run.exceeded(&probe);
-    run.after(1000).receive(answer);
+    run.answered(1000, Script::exceeded);
     run.deadline();
-    let probe = run.probe();
-    let answer = run.error_v4(3, 3, &probe);
-    run.after(1000).receive(answer);
+    run.answered(1000, |run, probe| run.error_v4(3, 3, probe));
     run.deadline();
     for _ in 0..2 {
         let probe = run.probe();
@@ -116,8 +109,7 @@ fn the_end_needs_an_end_and_nothing_before_it() {
 #[test]
 fn a_late_end_is_none() {
     let mut run = Script::probing("-c 1 -w 100 198.51.100.7");
-    let first = run.probe();
-    run.deadline();
+    let first = run.unanswered();
     run.probe();
     let late = run.error_v4(3, 3, &first);
     run.after(10).receive(late);
@@ -128,8 +120,7 @@ fn a_late_end_is_none() {
 #[test]
 fn a_late_echo_reply_over_ipv4_is_an_end() {
     let mut run = Script::probing("-I -c 1 -w 100 198.51.100.7");
-    let first = run.probe();
-    run.deadline();
+    let first = run.unanswered();
     run.probe();
     let late = run.echo_reply(TARGET, 60, &first);
     run.after(10).receive(late);
@@ -140,8 +131,7 @@ fn a_late_echo_reply_over_ipv4_is_an_end() {
 #[test]
 fn a_late_echo_reply_over_ipv6_is_no_end() {
     let mut run = Script::probing("-6 -I -c 1 -w 100 2001:db8:7::7");
-    let first = run.probe();
-    run.deadline();
+    let first = run.unanswered();
     run.probe();
     let late = run.echo_reply(TARGET_6, 60, &first);
     run.after(10).receive(late);
@@ -152,11 +142,8 @@ fn a_late_echo_reply_over_ipv6_is_no_end() {
 #[test]
 fn answers_put_the_gap_off() {
     let mut run = Script::probing("-c 1 -g 2 198.51.100.7");
-    run.probe();
-    run.deadline();
-    let probe = run.probe();
-    let answer = run.exceeded(&probe);
-    run.after(10).receive(answer);
+    run.unanswered();
+    run.answered(10, Script::exceeded);
     run.deadline();
     let mut hops = Vec::new();
     while run.outcome.is_none() {
@@ -194,8 +181,7 @@ fn too_large_probes_and_refused_ones_look_like_losses() {
 #[test]
 fn a_person_gets_what_there_is() {
     let mut run = Script::probing("-c 1 198.51.100.7");
-    run.probe();
-    run.deadline();
+    run.unanswered();
     run.probe();
     run.tell(Input::Stop);
     assert_eq!(run.hops(), r#"[ { "hop":1, "result": [ { "x":"*" } ] } ]"#);
@@ -225,13 +211,10 @@ fn a_socket_that_never_opens_ends_the_run() {
 #[test]
 fn the_kernels_time_of_sending_counts_even_if_it_comes_after_the_answer() {
     let mut run = Script::probing("-c 1 -m 1 198.51.100.7");
-    let probe = run.probe();
-    let answer = run.exceeded(&probe);
-    run.after(5000).receive(answer);
+    run.answered(5000, Script::exceeded);
     run.micros = 1500;
-    let on = Handle(0);
-    run.tell(Input::Stamped { on, tag: 1 });
-    run.tell(Input::Stamped { on, tag: 99 });
+    run.stamped(1);
+    run.stamped(99);
     run.deadline();
     assert!(run.hops().contains("\"rtt\":3.500"));
 }
@@ -239,14 +222,9 @@ fn the_kernels_time_of_sending_counts_even_if_it_comes_after_the_answer() {
 #[test]
 fn a_time_of_sending_after_the_answer_is_not_used() {
     let mut run = Script::probing("-c 1 -m 1 198.51.100.7");
-    let probe = run.probe();
-    let answer = run.exceeded(&probe);
-    run.after(5000).receive(answer);
+    run.answered(5000, Script::exceeded);
     run.after(1);
-    run.tell(Input::Stamped {
-        on: Handle(0),
-        tag: 1,
-    });
+    run.stamped(1);
     run.deadline();
     assert!(run.hops().contains("\"rtt\":5.000"));
 }

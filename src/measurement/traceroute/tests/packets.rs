@@ -163,11 +163,7 @@ fn paths_follow_each_other_and_begin_again() {
 
 #[test]
 fn a_replay_has_the_numbers_of_the_recordings() {
-    let replay = Run {
-        replay: true,
-        ..Run::default()
-    };
-    let mut run = Script::carrying("-6 -I 2001:db8:7::7", replay, None).opened();
+    let mut run = Script::replaying("-6 -I 2001:db8:7::7");
     let probe = run.probe().bytes;
     assert_eq!(probe[4..8], [0, 42, 0, 1]);
     assert_eq!(probe[12..24], [0, 0, 0, 42, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -296,10 +296,10 @@ fn a_smaller_mtu_shortens_what_follows() {
 #[test]
 fn an_mtu_below_the_headers_is_told_and_not_believed() {
     let mut run = Script::probing("-T -c 1 198.51.100.7");
-    let probe = run.probe();
-    let quote = run.quote(&probe, 1);
-    let answer = run.icmp(ROUTER, 250, 3, 4, [0, 0, 0, 39], &quote[..28]);
-    run.after(1000).receive(answer);
+    run.answered(1000, |run, probe| {
+        let quote = run.quote(probe, 1);
+        run.icmp(ROUTER, 250, 3, 4, [0, 0, 0, 39], &quote[..28])
+    });
     run.deadline();
     assert_eq!(run.probe().bytes.len(), 60);
 }
@@ -307,10 +307,10 @@ fn an_mtu_below_the_headers_is_told_and_not_believed() {
 #[test]
 fn an_ipv6_mtu_counts_at_least_1200() {
     let mut run = Script::probing("-6 -S 1400 -c 1 2001:db8:7::7");
-    let probe = run.probe();
-    let quote = run.quote(&probe, 1);
-    let answer = run.icmp(ROUTER_6, 60, 2, 0, [0, 0, 0, 100], &quote[..1200]);
-    run.after(1000).receive(answer);
+    run.answered(1000, |run, probe| {
+        let quote = run.quote(probe, 1);
+        run.icmp(ROUTER_6, 60, 2, 0, [0, 0, 0, 100], &quote[..1200])
+    });
     run.deadline();
     assert_eq!(run.probe().bytes.len(), 1200 - 48);
     run.tell(Input::Stop);
@@ -321,8 +321,7 @@ fn an_ipv6_mtu_counts_at_least_1200() {
 fn a_live_answer_to_the_probe_before_is_late() {
     for ahead in [1, 41] {
         let mut run = Script::probing("-T -c 2 -m 1 -w 100 198.51.100.7");
-        let first = run.probe();
-        run.deadline();
+        let first = run.unanswered();
         let second = run.probe();
         let late = run.segment(&first, ahead, flag::SYN | flag::ACK, &[], 60, 0);
         run.after(1000).receive(late);
@@ -338,13 +337,8 @@ fn a_live_answer_to_the_probe_before_is_late() {
 
 #[test]
 fn in_a_replay_the_answer_to_the_probe_before_is_the_current_ones() {
-    let replay = Run {
-        replay: true,
-        ..Run::default()
-    };
-    let mut run = Script::carrying("-T -c 2 -m 1 -w 100 198.51.100.7", replay, None).opened();
-    let first = run.probe();
-    run.deadline();
+    let mut run = Script::replaying("-T -c 2 -m 1 -w 100 198.51.100.7");
+    let first = run.unanswered();
     run.probe();
     let answer = run.segment(&first, 1, flag::SYN | flag::ACK, &[], 60, 0);
     run.after(1000).receive(answer);
@@ -363,8 +357,7 @@ fn a_late_quote_of_tcp_over_ipv6_has_no_time_in_a_replay_and_its_own_live() {
             ..Run::default()
         };
         let mut run = Script::carrying("-6 -T -c 2 -m 1 -w 100 2001:db8:7::7", run, None).opened();
-        let first = run.probe();
-        run.deadline();
+        let first = run.unanswered();
         run.probe();
         let late = run.exceeded(&first);
         run.after(1000).receive(late);

@@ -57,7 +57,7 @@ fn a_bundle_and_the_query_over_tcp() {
     };
     let head = Head {
         bundle: Some("44".to_owned()),
-        ..head("1003")
+        ..head(Some("1003"), None)
     };
     let expected = r#"RESULT { "id" : "1003" , "bundle" : 44 , "fw":5120, "mver": "2.6.4", "time" : 1700000000 , "lts" : 12 , "dst_addr" : "192.0.2.53" , "dst_port" : "53" , "af" : 4 , "src_addr" : "198.51.100.7" , "proto" : "TCP" ,"qbuf" : "EjUAAAABAAAAAAABA3d3dwdleGFtcGxlA2NvbQAAAQABAAApAgAAAAAAAAQAAwAA" ,"result" : { "rt" : 24.907,"qt" : 12.316,"size" : 49 , "abuf" : "EjWEAAABAAEAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQABwAwAAQABAAABLAAEwAACUA==","ID" : 4661 , "ANCOUNT" : 1 , "QDCOUNT" : 1 , "NSCOUNT" : 0 , "ARCOUNT" : 0 } }"#;
     assert_eq!(
@@ -130,7 +130,7 @@ fn two_resolvers_of_which_one_is_silent() {
     };
     let expected = r#"RESULT { "id" : "1016" , "fw":5120, "mver": "2.6.4", "time" : 1700000000 , "lts" : 12 , "resultset" : [ {"time" : 1700000000 , "lts" : 12 , "subid" : 1 , "submax" : 2 , "dst_addr" : "192.168.1.1" , "dst_port" : "53" , "af" : 4 , "src_addr" : "192.168.1.7" , "proto" : "UDP" ,"qbuf" : "EjkBAAABAAAAAAAABzEwMDAxMjMQMDEyMzQ1Njc4OWFiY2RlZgdleGFtcGxlA2NvbQAAAQAB" ,"result" : { "rt" : 1.207,"size" : 54 , "abuf" : "EjmBgwABAAAAAAAABzEwMDAxMjMQMDEyMzQ1Njc4OWFiY2RlZgdleGFtcGxlA2NvbQAAAQAB","ID" : 4665 , "ANCOUNT" : 0 , "QDCOUNT" : 1 , "NSCOUNT" : 0 , "ARCOUNT" : 0 }},{"time" : 1700000001 , "lts" : 18 , "subid" : 2 , "submax" : 2 , "name" : "fe80::1%eth0" , "dst_addr" : "fe80::1" , "dst_port" : "53" , "af" : 6 , "src_addr" : "fe80::7%eth0" , "proto" : "UDP" ,"qbuf" : "EjoBAAABAAAAAAAABzEwMDAxMjMQZmVkY2JhOTg3NjU0MzIxMAdleGFtcGxlA2NvbQAAAQAB" , "error" : { "timeout" : 5000}}] }"#;
     assert_eq!(
-        body.line(&head("1016"), Dialect::Reference),
+        body.line(&head(Some("1016"), None), Dialect::Reference),
         format!("{expected}\n")
     );
 }

@@ -9,7 +9,7 @@ mod starla;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 
-use super::{entry, head, reply};
+use super::{entry, head, json, reply};
 use crate::{
     clock::UnixTime,
     dialect::Dialect,
@@ -28,7 +28,7 @@ fn line(id: &str, entry: Entry) -> String {
         entries: vec![entry],
         counts: Counts::default(),
     };
-    let line = body.line(&head(id), Dialect::Reference);
+    let line = body.line(&head(Some(id), None), Dialect::Reference);
     line.strip_suffix('\n').unwrap().to_owned()
 }
 

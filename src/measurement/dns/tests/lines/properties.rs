@@ -2,13 +2,6 @@
 
 use super::*;
 
-fn json(line: &str) -> serde_json::Value {
-    let object = line
-        .strip_prefix("RESULT ")
-        .and_then(|line| line.strip_suffix('\n'));
-    serde_json::from_str(object.unwrap()).unwrap_or_else(|error| panic!("{error}: {line}"))
-}
-
 fn any_error() -> impl Strategy<Value = Error> {
     ("\\PC{0,8}", any::<u16>(), 0..8).prop_map(|(text, number, which)| match which {
         0 => Error::Resolution(text, "x\"".to_owned()),
@@ -66,7 +59,7 @@ proptest! {
             ..entry()
         };
         let body = Body { resolvers: set, entries: vec![entry; 2], counts: Counts::default() };
-        let head = Head { bundle: Some(bundle), ..head("1") };
+        let head = Head { bundle: Some(bundle), ..head(Some("1"), None) };
         for dialect in Dialect::ALL {
             let value = json(&body.line(&head, dialect));
             let first = if set { &value["resultset"][0] } else { &value };

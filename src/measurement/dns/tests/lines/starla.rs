@@ -72,5 +72,5 @@ fn starla(id: &str, entry: Entry) -> String {
         entries: vec![entry],
         counts: Counts::default(),
     };
-    body.line(&head(id), Dialect::Starla)
+    body.line(&head(Some(id), None), Dialect::Starla)
 }

@@ -15,10 +15,7 @@ fn a_connection_that_ends_before_the_reply() {
     }
     let mut script = connecting(TCP);
     script.connected(None);
-    let cause = Failure::Os {
-        call: Call::Write,
-        errno: 32,
-    };
+    let cause = os(Call::Write, 32);
     script.tell(Input::Failed {
         on: Handle(1),
         tag: None,
@@ -39,7 +36,6 @@ fn five_seconds_for_everything_whatever_is_printed() {
 
 #[test]
 fn connections_that_do_not_come_about() {
-    let os = |call, errno| Failure::Os { call, errno };
     for (command, cause, item) in [
         (
             TCP,
@@ -114,10 +110,7 @@ fn errors_are_repeated_at_once_and_only_the_last_attempt_is_told() {
     let on = script
         .resolved(&["192.0.2.53", "192.0.2.54"])
         .opened_handle();
-    let cause = Failure::Os {
-        call: Call::Connect,
-        errno: 111,
-    };
+    let cause = os(Call::Connect, 111);
     script.tell(Input::Failed {
         on,
         tag: None,

@@ -6,7 +6,7 @@ mod replies;
 
 use proptest::prelude::*;
 
-use super::{Script, answer};
+use super::{Script, answer, os};
 use crate::{
     clock::Tick,
     measurement::{
