@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::script::{A, B, DONE, append, at, disk, empty, open, seal, sealed, write};
+use super::script::{A, B, DONE, append, at, carry_out, disk, empty, open, seal, sealed, write};
 use crate::spool::{Contents, Errno, Input, Limits, Name, Note, Number, Op, Output, Spool, Why};
 
 #[test]
@@ -13,8 +13,7 @@ fn a_line_that_just_fits_goes_into_the_segment_and_one_octet_more_does_not() {
             segment: room,
             ..Limits::default()
         });
-        spool.handle(at(1), append(A));
-        spool.handle(at(1), DONE);
+        carry_out(&mut spool, at(1), append(A));
         let offset = if number == 1 { A.len() } else { 0 };
         assert_eq!(spool.handle(at(1), append(B)), write(number, offset, B));
     }
@@ -23,12 +22,9 @@ fn a_line_that_just_fits_goes_into_the_segment_and_one_octet_more_does_not() {
 #[test]
 fn an_upload_that_has_enough_to_the_octet_seals_no_more() {
     let mut spool = empty(Limits::default());
-    spool.handle(at(1), append(A));
-    spool.handle(at(1), DONE);
-    spool.handle(at(1), Input::Seal { enough: 1 });
-    spool.handle(at(1), DONE);
-    spool.handle(at(2), append(B));
-    spool.handle(at(2), DONE);
+    carry_out(&mut spool, at(1), append(A));
+    carry_out(&mut spool, at(1), Input::Seal { enough: 1 });
+    carry_out(&mut spool, at(2), append(B));
     let enough = A.len() as u64;
     assert_eq!(spool.handle(at(2), Input::Seal { enough }), []);
     assert_eq!(spool.sealed().count(), 1);
@@ -83,8 +79,7 @@ fn the_oldest_go_while_there_is_still_room_to_compress_one() {
 #[test]
 fn lines_that_were_on_their_way_to_a_file_that_vanished_get_another() {
     let mut spool = empty(Limits::default());
-    spool.handle(at(1), append(A));
-    spool.handle(at(1), DONE);
+    carry_out(&mut spool, at(1), append(A));
     spool.handle(at(2), append(B));
     let outputs = spool.handle(at(2), Input::Failed(Errno::GONE));
     let lost = Note::Dropped {
@@ -115,13 +110,9 @@ fn what_hardly_shrinks_stays_as_it_is_and_is_not_tried_again() {
         (2 * size, false),
     ] {
         let mut spool = empty(limits);
-        spool.handle(at(0), append(&lines));
-        spool.handle(at(0), DONE);
-        spool.handle(at(0), Input::Seal { enough: 1 });
-        spool.handle(at(0), DONE);
-        spool.handle(at(1), Input::Kept);
-        spool.handle(at(1), DONE);
-        spool.handle(at(1), DONE);
+        carry_out(&mut spool, at(0), append(&lines));
+        carry_out(&mut spool, at(0), Input::Seal { enough: 1 });
+        carry_out(&mut spool, at(1), Input::Kept);
         let pack = Op::Pack {
             from: plain,
             to: temp,
@@ -160,10 +151,8 @@ fn a_segment_that_may_not_be_read_now_is_neither_lost_nor_in_the_way() {
     for errno in [Errno(13), Errno(24)] {
         let mut spool = empty(Limits::default());
         for line in [A, B] {
-            spool.handle(at(1), append(line));
-            spool.handle(at(1), DONE);
-            spool.handle(at(1), Input::Seal { enough: u64::MAX });
-            spool.handle(at(1), DONE);
+            carry_out(&mut spool, at(1), append(line));
+            carry_out(&mut spool, at(1), Input::Seal { enough: u64::MAX });
         }
         let numbers = |spool: &Spool| spool.sealed().map(|one| one.number.0).collect::<Vec<_>>();
         assert_eq!(numbers(&spool), [1, 2]);

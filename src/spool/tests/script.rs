@@ -57,6 +57,14 @@ fn found(name: Name, lines: &str) -> Found {
     }
 }
 
+/// Tells the spool this, and the disk does whatever it then asks for.
+pub(super) fn carry_out(spool: &mut Spool, now: Tick, input: Input) {
+    let mut outputs = spool.handle(now, input);
+    while matches!(outputs.last(), Some(Output::Disk(_))) {
+        outputs = spool.handle(now, DONE);
+    }
+}
+
 /// A spool that found nothing at its start, at second 0.
 pub(super) fn empty(limits: Limits) -> Spool {
     let mut spool = Spool::new(limits);
@@ -98,8 +106,7 @@ fn a_segment_that_is_accepted_in_time_is_never_synced() {
 #[test]
 fn written_lines_are_synced_after_a_minute_at_the_latest() {
     let mut spool = empty(Limits::default());
-    spool.handle(at(5), append(A));
-    spool.handle(at(5), DONE);
+    carry_out(&mut spool, at(5), append(A));
     assert_eq!(spool.deadline(), Some(at(65)));
     assert_eq!(
         spool.handle(at(65), Input::Deadline),
@@ -108,8 +115,7 @@ fn written_lines_are_synced_after_a_minute_at_the_latest() {
     assert_eq!(spool.handle(at(65), DONE), disk(Op::SyncDir));
     assert_eq!(spool.handle(at(65), DONE), []);
     assert_eq!(spool.deadline(), None);
-    spool.handle(at(70), append(B));
-    spool.handle(at(70), DONE);
+    carry_out(&mut spool, at(70), append(B));
     assert_eq!(
         spool.handle(at(130), Input::Deadline),
         disk(Op::Sync { name: open(1) })
@@ -120,8 +126,7 @@ fn written_lines_are_synced_after_a_minute_at_the_latest() {
 #[test]
 fn a_failed_upload_syncs_at_once() {
     let mut spool = empty(Limits::default());
-    spool.handle(at(5), append(A));
-    spool.handle(at(5), DONE);
+    carry_out(&mut spool, at(5), append(A));
     assert_eq!(
         spool.handle(at(6), Input::Kept),
         disk(Op::Sync { name: open(1) })
@@ -134,11 +139,9 @@ fn an_upload_seals_only_what_it_has_room_for() {
     for (number, line) in [(1, A), (2, B)] {
         assert_eq!(spool.handle(at(1), append(line)), write(number, 0, line));
         spool.handle(at(1), DONE);
-        spool.handle(at(1), Input::Seal { enough: 1000 });
-        spool.handle(at(1), DONE);
+        carry_out(&mut spool, at(1), Input::Seal { enough: 1000 });
     }
-    spool.handle(at(2), append(A));
-    spool.handle(at(2), DONE);
+    carry_out(&mut spool, at(2), append(A));
     assert_eq!(
         spool.handle(
             at(2),
@@ -164,8 +167,7 @@ fn a_full_segment_is_sealed_and_the_next_line_opens_another() {
         ..Limits::default()
     };
     let mut spool = empty(limits);
-    spool.handle(at(1), append(A));
-    spool.handle(at(1), DONE);
+    carry_out(&mut spool, at(1), append(A));
     assert_eq!(spool.handle(at(1), append(B)), write(2, 0, B));
     let rename = Op::Rename {
         from: open(1),
@@ -238,10 +240,8 @@ fn a_read_only_disk_bounds_memory_by_dropping_the_oldest() {
 #[test]
 fn an_accepted_segment_that_cannot_be_removed_is_not_posted_again() {
     let mut spool = empty(Limits::default());
-    spool.handle(at(1), append(A));
-    spool.handle(at(1), DONE);
-    spool.handle(at(1), Input::Seal { enough: 1 });
-    spool.handle(at(1), DONE);
+    carry_out(&mut spool, at(1), append(A));
+    carry_out(&mut spool, at(1), Input::Seal { enough: 1 });
     spool.handle(at(2), Input::Uploaded(vec![Number(1)]));
     spool.handle(at(2), Input::Failed(Errno(30)));
     assert_eq!(spool.sealed().count(), 0);
@@ -353,10 +353,8 @@ fn numbers_go_on_after_the_highest_found() {
 #[test]
 fn a_damaged_segment_found_when_it_is_posted_is_taken_out() {
     let mut spool = empty(Limits::default());
-    spool.handle(at(1), append(A));
-    spool.handle(at(1), DONE);
-    spool.handle(at(1), Input::Seal { enough: 1 });
-    spool.handle(at(1), DONE);
+    carry_out(&mut spool, at(1), append(A));
+    carry_out(&mut spool, at(1), Input::Seal { enough: 1 });
     let seen = Contents::Scanned(segment::scan(B.as_bytes(), Some(seal(A))));
     let outputs = spool.handle(at(2), Input::Damaged(Number(1), seen));
     assert!(outputs.contains(&Output::Note(Note::Quarantined { number: Number(1) })));
@@ -391,13 +389,9 @@ fn a_long_outage_compresses_what_waits() {
     };
     let lines = A.repeat(400);
     let mut spool = empty(limits);
-    spool.handle(at(0), append(&lines));
-    spool.handle(at(0), DONE);
-    spool.handle(at(0), Input::Seal { enough: 1 });
-    spool.handle(at(0), DONE);
-    spool.handle(at(1), Input::Kept);
-    spool.handle(at(1), DONE);
-    assert_eq!(spool.handle(at(1), DONE), []);
+    carry_out(&mut spool, at(0), append(&lines));
+    carry_out(&mut spool, at(0), Input::Seal { enough: 1 });
+    carry_out(&mut spool, at(1), Input::Kept);
     assert_eq!(spool.deadline(), Some(at(600)));
     let (plain, temp) = (sealed(1, &lines), Name::Temp(Number(1)));
     let packed = Name::Packed(Number(1), seal(&lines));
