@@ -11,26 +11,23 @@
 
 #[path = "support/cases.rs"]
 mod cases;
+#[path = "support/measured.rs"]
+mod measured;
 #[path = "support/netns.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod netns;
+#[path = "support/peers.rs"]
+mod peers;
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
-    time::Duration,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    process::{Command, ExitCode},
 };
 
+use peers::Daemon;
 use serde_json::Value;
-use starling::{
-    clock::Clock,
-    dialect::Dialect,
-    measurement::{Body, Carry, Head, Rules, Run, Spec, Version},
-    net::{Config, Net},
-};
-use tempfile::TempDir;
+use starling::measurement::Carry;
 
 /// Where the server with a clock of stratum 5 is, for each family, and where one without any source.
 const SYNCHRONISED: [IpAddr; 2] = [
@@ -47,16 +44,8 @@ const CASES: &[cases::Case] = cases::cases![
 ];
 
 fn main() -> ExitCode {
-    if !Path::new("/usr/sbin/chronyd").exists() {
-        let required = std::env::var("STARLING_REQUIRE_PEERS").is_ok_and(|value| value == "1");
-        eprintln!(
-            "SKIPPED: chronyd is not installed, so NTP was tried against no server but our own"
-        );
-        return if required {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        };
+    if !peers::is_installed("chronyd") {
+        return ExitCode::SUCCESS;
     }
     if !netns::is_inside() {
         return netns::run_inside();
@@ -65,114 +54,35 @@ fn main() -> ExitCode {
     netns::run("ip address add 127.0.0.2/8 dev lo");
     let [v4, v6] = SYNCHRONISED;
     let _servers = [
-        Daemon::start(v4, "local stratum 5\n"),
-        Daemon::start(v6, "local stratum 5\n"),
-        Daemon::start(LOST, ""),
+        chrony(v4, "local stratum 5\n"),
+        chrony(v6, "local stratum 5\n"),
+        chrony(LOST, ""),
     ];
     cases::run(CASES)
 }
 
-/// A server of this test's own; ended when dropped.
-struct Daemon {
-    child: Child,
-    _directory: TempDir,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Daemon {
-    /// chrony on port 123 of this address; returns once it answers.
-    fn start(address: IpAddr, clock: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().display();
-        let configuration = format!(
-            "{clock}allow all\nport 123\nbindaddress {address}\ncmdport 0\nbindcmdaddress /\npidfile {path}/pid\n"
-        );
-        let file = directory.path().join("chrony.conf");
-        fs::write(&file, configuration).expect("a configuration");
-        // -x: the clock is not touched; -d: in the foreground.
-        let child = Command::new("/usr/sbin/chronyd")
-            .args(["-x", "-d", "-u", "root", "-f"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(directory.path().join("log")).expect("a log"))
-            .spawn()
-            .expect("the server starts");
-        let mut daemon = Self {
-            child,
-            _directory: directory,
-        };
-        daemon.wait(address);
-        daemon
-    }
-
-    /// Asks until there is an answer.
-    fn wait(&mut self, address: IpAddr) {
-        let any = if address.is_ipv4() {
-            "127.0.0.1:0"
-        } else {
-            "[::1]:0"
-        };
-        let socket = UdpSocket::bind(any).expect("a socket");
-        socket.connect((address, 123)).expect("loopback");
-        let patience = Some(Duration::from_millis(100));
-        socket.set_read_timeout(patience).expect("a timeout");
-        let mut query = [0; 48];
-        query[0] = 0x23;
-        for _ in 0..200 {
-            let status = self.child.try_wait().expect("its status");
-            assert!(status.is_none(), "chronyd ended: {status:?}");
-            match socket.send(&query).and_then(|_| socket.recv(&mut [0; 512])) {
-                Ok(_) => return,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                    // It is still starting, and there is nothing to wait on.
-                    std::thread::park_timeout(Duration::from_millis(20));
-                }
-                Err(_) => {}
-            }
-        }
-        panic!("chronyd does not answer on {address}");
-    }
+/// chrony on port 123 of this address; returns once it answers.
+fn chrony(address: IpAddr, clock: &str) -> Daemon {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().display();
+    let configuration = format!(
+        "{clock}allow all\nport 123\nbindaddress {address}\ncmdport 0\nbindcmdaddress /\npidfile {path}/pid\n"
+    );
+    let file = directory.path().join("chrony.conf");
+    fs::write(&file, configuration).expect("a configuration");
+    let mut command = Command::new("chronyd");
+    // -x: the clock is not touched; -d: in the foreground.
+    command.args(["-x", "-d", "-u", "root", "-f"]).arg(&file);
+    let mut daemon = Daemon::start(&mut command, directory);
+    let mut query = [0; 48];
+    query[0] = 0x23;
+    daemon.wait_until(|| peers::answers_datagram(address, 123, &query));
+    daemon
 }
 
 /// The result of a command, as JSON.
 fn measure(command: &str) -> Value {
-    let mut config = Config::new(7);
-    config.allow_any_address = true;
-    let rules = Rules {
-        dialect: Dialect::Reference,
-        spool: PathBuf::from("/nonexistent"),
-        unsafe_paths: false,
-    };
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let spec = Spec::parse(&words, &rules).expect(command);
-    let run = Run {
-        seed: 11,
-        probe_id: Some(1_000_123),
-        replay: false,
-    };
-    let machine = spec.start(run, Carry::Nothing);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let outcome = runtime.block_on(async {
-        let net = Net::open(config, Clock::start());
-        net.run(machine, |_| {}).await
-    });
-    let head = Head {
-        id: Some("1001".to_owned()),
-        bundle: None,
-        version: Version::default(),
-    };
-    let [body] = <[Body; 1]>::try_from(outcome.bodies).expect("one body");
-    let line = body.line(&head, Dialect::Reference);
+    let line = measured::run(command, Carry::Nothing, |_| {}).line;
     let json = line.strip_prefix("RESULT ").expect("a RESULT line");
     serde_json::from_str(json).expect(&line)
 }

@@ -9,6 +9,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "../support/peers.rs"]
+mod peers;
 mod registration;
 mod session;
 
@@ -42,26 +44,7 @@ const BLOCK: &str =
 
 /// Whether the peer is there; says so loudly if not.
 fn peer_is_missing() -> bool {
-    let found = |program: &str| {
-        Command::new(program)
-            .arg("-V")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok()
-    };
-    if found("ssh") && found("ssh-keygen") {
-        return false;
-    }
-    assert!(
-        std::env::var("STARLING_REQUIRE_PEERS").as_deref() != Ok("1"),
-        "STARLING_REQUIRE_PEERS=1, but ssh or ssh-keygen is missing: install openssh-client"
-    );
-    eprintln!(
-        "SKIPPED: ssh or ssh-keygen is missing; install openssh-client to test against OpenSSH's client"
-    );
-    true
+    !(peers::is_installed("ssh") && peers::is_installed("ssh-keygen"))
 }
 
 /// A private network that runs in a thread of its own.

@@ -193,7 +193,7 @@ fn a_server_that_speaks_plain_text_where_tls_is_expected() {
             ran.error(),
             r#"{ "TUCONNECT" : "the server does not speak TLS"}"#,
             "{}",
-            ran.line()
+            ran.line
         );
     }
 }

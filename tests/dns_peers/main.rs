@@ -7,32 +7,34 @@
 #![expect(clippy::panic, reason = "how a test fails")]
 
 mod doubles;
+#[path = "../support/measured.rs"]
+mod measured;
 mod nsd;
+#[path = "../support/peers.rs"]
 mod peers;
+mod server;
 mod unbound;
 
-use std::path::PathBuf;
-
 use starling::{
-    clock::Clock,
-    dialect::Dialect,
     measurement::{
-        Body, Carry, Head, Rules, Run, Spec, Version,
+        Body, Carry,
         dns::{Body as DnsBody, Entry},
     },
-    net::{Config, Net},
+    net::Config,
 };
 
 /// What came of one command.
 struct Ran {
     body: DnsBody,
     carry: Carry,
+    /// The RESULT line in the reference dialect.
+    line: String,
 }
 
 impl Ran {
     /// The only entry, which has no error.
     fn answered(self) -> Entry {
-        let line = self.line();
+        let line = self.line;
         let [entry] = <[Entry; 1]>::try_from(self.body.entries).expect("one entry");
         assert!(entry.errors.is_empty() && entry.reply.is_some(), "{line}");
         entry
@@ -40,24 +42,8 @@ impl Ran {
 
     /// The `error` object of the only entry, in the reference dialect.
     fn error(&self) -> String {
-        let line = self.line();
-        let (_, error) = line.split_once("\"error\" : ").expect(&line);
+        let (_, error) = self.line.split_once("\"error\" : ").expect(&self.line);
         error.trim_end().trim_end_matches(" }").to_owned()
-    }
-
-    /// The RESULT line, which is JSON in either dialect.
-    fn line(&self) -> String {
-        let head = Head {
-            id: Some("1001".to_owned()),
-            bundle: None,
-            version: Version::default(),
-        };
-        for dialect in Dialect::ALL {
-            let line = self.body.line(&head, dialect);
-            let json = line.strip_prefix("RESULT ").expect("a RESULT line");
-            serde_json::from_str::<serde_json::Value>(json).expect(&line);
-        }
-        self.body.line(&head, Dialect::Reference)
     }
 }
 
@@ -80,36 +66,12 @@ fn run(command: &str) -> Ran {
 }
 
 fn run_with(command: &str, carry: Carry, configure: impl FnOnce(&mut Config)) -> Ran {
-    let mut config = Config::new(7);
-    config.allow_any_address = true;
-    configure(&mut config);
-    let rules = Rules {
-        dialect: Dialect::Reference,
-        spool: PathBuf::from("/nonexistent"),
-        unsafe_paths: false,
-    };
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let spec = Spec::parse(&words, &rules).expect(command);
-    let machine = spec.start(
-        Run {
-            seed: 11,
-            probe_id: Some(1_000_123),
-            replay: false,
-        },
-        carry,
-    );
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let outcome = runtime.block_on(async {
-        let net = Net::open(config, Clock::start());
-        net.run(machine, |_| {}).await
-    });
-    match <[Body; 1]>::try_from(outcome.bodies) {
+    let run = measured::run(command, carry, configure);
+    match <[Body; 1]>::try_from(run.outcome.bodies) {
         Ok([Body::Dns(body)]) => Ran {
             body,
-            carry: outcome.carry,
+            carry: run.outcome.carry,
+            line: run.line,
         },
         other => panic!("not one DNS body: {other:?}"),
     }

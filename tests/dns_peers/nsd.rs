@@ -3,9 +3,8 @@
 use starling::wire::dns;
 
 use crate::{
-    answers, message,
-    peers::{self, Daemon},
-    rcode, run, run_with,
+    answers, message, peers, rcode, run, run_with,
+    server::{self, Server},
 };
 
 const ZONE: &str = r#"$ORIGIN example.test.
@@ -50,7 +49,7 @@ big     TXT "5123456789012345678901234567890123456789012345678901234567890123456
 "#;
 
 /// NSD with the zone above, on both loopback addresses.
-pub(crate) fn start() -> Option<Daemon> {
+pub(crate) fn start() -> Option<Server> {
     if !peers::is_installed("nsd") {
         return None;
     }
@@ -61,13 +60,12 @@ pub(crate) fn start() -> Option<Daemon> {
     let configuration = format!(
         "server:\n ip-address: 127.0.0.1@{port}\n ip-address: ::1@{port}\n username: \"\"\n zonesdir: \"{path}\"\n \
          pidfile: \"{path}/pid\"\n database: \"\"\n zonelistfile: \"{path}/zones\"\n xfrdfile: \"{path}/xfrd\"\n \
-         xfrdir: \"{path}\"\n cookiesecretfile: \"{path}/cookies\"\n answer-cookie: yes\n identity: \"peer\"\n \
+         xfrdir: \"{path}\"\n answer-cookie: yes\n identity: \"peer\"\n \
          nsid: \"ascii_peer\"\n server-count: 1\n minimal-responses: no\n refuse-any: no\n\
          remote-control:\n control-enable: no\n\
          zone:\n name: example.test\n zonefile: zone\n provide-xfr: 127.0.0.1 NOKEY\n"
     );
-    let accepted = configuration.replace(" cookiesecretfile: \"", " # \"");
-    Some(peers::start("nsd", &["-d"], directory, port, &accepted))
+    Some(server::start("nsd", directory, port, &configuration))
 }
 
 #[test]
@@ -119,7 +117,7 @@ fn every_type_word_over_udp_and_tcp_and_both_families() {
             let ran = run(&format!(
                 "evtdig {transport} --port {port} -e 4096 --{word} {name} {server}"
             ));
-            let line = ran.line();
+            let line = ran.line.clone();
             let entry = ran.answered();
             assert_eq!(rcode(&entry), 0, "{line}");
             // A parent holds DS records, so a child answers none of its own.
@@ -139,16 +137,16 @@ fn answers_in_words() {
     let line = run(&format!(
         "evtdig --port {port} --soa example.test. 127.0.0.1"
     ))
-    .line();
+    .line;
     let soa = r#""answers" : [ { "TYPE" : "SOA" , "NAME" : "example.test." , "TTL" : 300 , "MNAME" : "ns.example.test." , "RNAME" : "hostmaster.example.test." , "SERIAL" : 2024010100 }  ] } }"#;
     assert!(line.trim_end().ends_with(soa), "{line}");
     let line = run(&format!(
         "evtdig --port {port} --txt example.test. 127.0.0.1"
     ))
-    .line();
+    .line;
     let txt = r#""answers" : [ {"TYPE" : "TXT" , "NAME" : "example.test" , "RDATA" : [ "first \\034quoted\\034", "", "second\\092\\007" ] } ] } }"#;
     assert!(line.trim_end().ends_with(txt), "{line}");
-    let line = run(&format!("evtdig --port {port} -h 127.0.0.1")).line();
+    let line = run(&format!("evtdig --port {port} -h 127.0.0.1")).line;
     let own = r#""answers" : [ {"TYPE" : "TXT" , "NAME" : "hostname.bind" , "RDATA" : [ "peer" ] } ] } }"#;
     assert!(line.trim_end().ends_with(own), "{line}");
 }

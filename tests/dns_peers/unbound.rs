@@ -3,44 +3,14 @@
 use std::process::Command;
 
 use crate::{
-    Carry, answers, message,
-    peers::{self, Daemon},
-    rcode, run, run_with,
+    Carry, answers, message, peers, rcode, run, run_with,
+    server::{self, Server},
 };
 
 struct Unbound {
-    daemon: Daemon,
+    server: Server,
     tls: u16,
     https: u16,
-}
-
-/// A key and a certificate of its own for `dns.example.test`. False where there is no OpenSSL to make them.
-fn certificate(directory: &std::path::Path) -> bool {
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "30",
-        ])
-        .args([
-            "-subj",
-            "/CN=dns.example.test",
-            "-addext",
-            "subjectAltName=DNS:dns.example.test",
-        ])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(directory.join("key.pem"))
-        .arg("-out")
-        .arg(directory.join("cert.pem"))
-        .output();
-    made.is_ok_and(|output| output.status.success())
 }
 
 fn start(stub: Option<u16>) -> Option<Unbound> {
@@ -48,7 +18,12 @@ fn start(stub: Option<u16>) -> Option<Unbound> {
         return None;
     }
     let directory = tempfile::tempdir().expect("a directory");
-    assert!(certificate(directory.path()), "a certificate");
+    peers::certificate(
+        directory.path(),
+        ["key.pem", "cert.pem"],
+        "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=dns.example.test \
+         -addext subjectAltName=DNS:dns.example.test -addext basicConstraints=critical,CA:FALSE",
+    );
     let path = directory.path().display().to_string();
     let (port, tls, https) = (peers::free_port(), peers::free_port(), peers::free_port());
     let mut interfaces = String::new();
@@ -68,8 +43,8 @@ fn start(stub: Option<u16>) -> Option<Unbound> {
          local-data: \"a.local.test. 300 IN TXT hello\"\n\
          remote-control:\n control-enable: no\n{stub}"
     );
-    let daemon = peers::start("unbound", &["-d"], directory, port, &configuration);
-    Some(Unbound { daemon, tls, https })
+    let server = server::start("unbound", directory, port, &configuration);
+    Some(Unbound { server, tls, https })
 }
 
 #[test]
@@ -80,7 +55,7 @@ fn recursion_needs_to_be_desired() {
     let Some(unbound) = start(Some(nsd.port)) else {
         return;
     };
-    let port = unbound.daemon.port;
+    let port = unbound.server.port;
     let entry = run(&format!(
         "evtdig -R --port {port} --a a.example.test. 127.0.0.1"
     ))
@@ -97,8 +72,8 @@ fn the_resolver_files_servers_in_turn() {
     let Some(unbound) = start(Some(nsd.port)) else {
         return;
     };
-    let port = unbound.daemon.port;
-    let file = unbound.daemon.directory.path().join("resolv.conf");
+    let port = unbound.server.port;
+    let file = unbound.server.daemon.directory.path().join("resolv.conf");
     std::fs::write(
         &file,
         "search x\nnameserver 127.0.0.1 # the first\n nameserver\t::1\n",
@@ -109,7 +84,7 @@ fn the_resolver_files_servers_in_turn() {
         let ran = run_with(&command, Carry::Nothing, |config| {
             config.resolver_file.clone_from(&file);
         });
-        let line = ran.line();
+        let line = ran.line;
         let entries = &ran.body.entries;
         assert_eq!(entries.len(), 2, "{line}");
         for (entry, server) in entries.iter().zip(["127.0.0.1", "::1"]) {
@@ -127,7 +102,7 @@ fn the_resolver_files_servers_in_turn() {
     let ran = run_with("evtdig --resolv -h", Carry::Nothing, |config| {
         config.resolver_file = missing;
     });
-    assert!(ran.line().contains(
+    assert!(ran.line.contains(
         r#""submax" : 0 , "proto" : "UDP" , "error" : {"nameserver": "no local resolvers found"}"#
     ));
 }
@@ -167,7 +142,7 @@ fn dns_over_https_checks_the_certificate_if_it_has_a_name() {
         ran.error()
             .starts_with(r#"{ "TUCONNECT" : "invalid peer certificate"#),
         "{}",
-        ran.line()
+        ran.line
     );
     assert_eq!(ran.body.entries[0].source, None);
     // The same with the certificate trusted, in a process of its own since the environment says what is.
@@ -179,7 +154,7 @@ fn dns_over_https_checks_the_certificate_if_it_has_a_name() {
         ])
         .env(
             "SSL_CERT_FILE",
-            unbound.daemon.directory.path().join("cert.pem"),
+            unbound.server.daemon.directory.path().join("cert.pem"),
         )
         .env("STARLING_TEST_COMMAND", command)
         .output()
@@ -203,7 +178,7 @@ fn with_a_trusted_certificate() {
         ran.error()
             .starts_with(r#"{ "TUCONNECT" : "invalid peer certificate"#),
         "{}",
-        ran.line()
+        ran.line
     );
 }
 

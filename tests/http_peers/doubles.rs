@@ -139,7 +139,7 @@ fn a_server_that_never_says_anything_runs_into_the_timer() {
     let (port, _) = raw_server("127.0.0.1", linger);
     let ran = run(&format!("evhttpget --timeout 200 http://127.0.0.1:{port}/"));
     assert_eq!(ran.error(), "timeout reading status");
-    assert!(!ran.outcome.answered);
+    assert!(!ran.0.outcome.answered);
     for (start, error) in [
         ("HTTP/1.1 ", "timeout reading status"),
         ("HTTP/1.1 200 OK\r\nA", "timeout reading headers"),
@@ -169,7 +169,7 @@ fn servers_that_never_stop_are_cut_off() {
         "evhttpget --timeout 300 --eetim --store-headers=-1 http://127.0.0.1:{headers}/"
     ));
     assert_eq!(ran.error(), "timeout reading headers");
-    assert!(ran.lines().len() < starling::result::MAX_LINE);
+    assert!(ran.line().len() < starling::result::MAX_LINE);
     assert!(!ran.response().header.expect("header lines").is_empty());
     let chunks = endless(CHUNKED, b"5\r\nhello\r\n".repeat(100));
     let ran = run(&format!(
@@ -308,7 +308,7 @@ fn interim_responses_and_folded_headers() {
     let ran = run(&format!(
         "evhttpget --store-headers 99 http://127.0.0.1:{port}/"
     ));
-    let lines = ran.lines();
+    let lines = ran.line();
     let header = r#""header": [ "A: b", "\u0009c", " Content-Length: 5", "" ], "#;
     assert!(lines.contains(header), "{lines}");
 }
@@ -444,9 +444,11 @@ fn tls_that_does_not_come_about_is_told_as_openssl_does() {
 #[test]
 fn addresses_of_this_host_are_refused_unless_it_is_our_test() {
     let (port, _) = raw_server("127.0.0.1", |_| ());
-    let ran = run_with(&format!("evhttpget http://127.0.0.1:{port}/"), false);
+    let ran = run_with(&format!("evhttpget http://127.0.0.1:{port}/"), |config| {
+        config.allow_any_address = false;
+    });
     assert_eq!(
-        ran.lines(),
+        ran.line(),
         "RESULT { \"result\":[ { \"error\": \"address not allowed\", \"dst_addr\":\"127.0.0.1\" } ] }\n"
     );
 }
@@ -455,7 +457,7 @@ fn addresses_of_this_host_are_refused_unless_it_is_our_test() {
 fn an_interface_that_is_none_is_a_socket_error() {
     let ran = run("evhttpget -I nonexistent0 http://127.0.0.1:9/");
     assert!(
-        ran.lines()
+        ran.line()
             .contains("\"sockerr\":\"bind_interface failed\", \"method\"")
     );
 }
@@ -470,7 +472,7 @@ fn a_recorded_run_replays_to_the_same_sizes() {
         let live = run(&format!(
             "evhttpget --store-headers 99 http://127.0.0.1:{port}/"
         ));
-        let outcome = recording::replay(&live.spec, &live.recording, recording::test_clock());
+        let outcome = recording::replay(&live.0.spec, &live.0.recording, recording::test_clock());
         let outcome = outcome.expect("a recording that replays");
         let [Body::Http(body)] = &outcome.bodies[..] else {
             panic!("one body");

@@ -1,24 +1,18 @@
 //! Against nginx.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
+use std::{fs, net::TcpStream, path::Path, process::Command};
+
+use crate::{
+    peers::{self, Daemon},
+    run,
 };
-
-use tempfile::TempDir;
-
-use crate::run;
 
 /// Octets of the page.
 const PAGE: usize = 50_000;
 
-/// An nginx of this test's own; ended when dropped.
+/// An nginx of this test's own.
 struct Nginx {
-    child: Child,
-    directory: TempDir,
+    daemon: Daemon,
     ports: Ports,
 }
 
@@ -34,51 +28,6 @@ impl Ports {
     fn all(self) -> [u16; 4] {
         [self.plain, self.tls12, self.tls13, self.client_certificate]
     }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Whether a program is there; if not, says so or fails.
-fn is_installed(program: &str) -> bool {
-    let directories = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
-    let found = directories
-        .iter()
-        .any(|directory| Path::new(directory).join(program).exists());
-    if !found {
-        let required = std::env::var("STARLING_REQUIRE_PEERS").is_ok_and(|value| value == "1");
-        assert!(
-            !required,
-            "{program} is not installed and STARLING_REQUIRE_PEERS=1"
-        );
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
-}
-
-/// Four ports that nothing uses on either loopback address.
-fn free_ports() -> Ports {
-    let mut held = Vec::new();
-    for _ in 0..100 {
-        let v4 = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = v4.local_addr().expect("its number").port();
-        if let Ok(v6) = TcpListener::bind(("::1", port)) {
-            held.push((port, v4, v6));
-        }
-        if let [plain, tls12, tls13, client_certificate] = &held[..] {
-            return Ports {
-                plain: plain.0,
-                tls12: tls12.0,
-                tls13: tls13.0,
-                client_certificate: client_certificate.0,
-            };
-        }
-    }
-    panic!("no free ports");
 }
 
 fn configuration(directory: &Path, ports: Ports) -> String {
@@ -119,7 +68,7 @@ fn configuration(directory: &Path, ports: Ports) -> String {
 
 /// Starts nginx, or does not where there is none.
 fn nginx() -> Option<Nginx> {
-    if !is_installed("nginx") || !is_installed("openssl") {
+    if !peers::is_installed("nginx") || !peers::is_installed("openssl") {
         return None;
     }
     let directory = tempfile::tempdir().expect("a directory");
@@ -129,74 +78,34 @@ fn nginx() -> Option<Nginx> {
     for number in 0..30 {
         fs::write(path(&format!("www/list/file-{number}")), "x").expect("a file");
     }
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
-        .args(["-days", "2", "-subj", "/CN=peer.example", "-keyout"])
-        .arg(path("key.pem"))
-        .arg("-out")
-        .arg(path("cert.pem"))
-        .output()
-        .expect("openssl runs");
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
+    peers::certificate(
+        directory.path(),
+        ["key.pem", "cert.pem"],
+        "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=peer.example",
     );
-    let ports = free_ports();
+    let ports = Ports {
+        plain: peers::free_port(),
+        tls12: peers::free_port(),
+        tls13: peers::free_port(),
+        client_certificate: peers::free_port(),
+    };
     fs::write(path("conf"), configuration(directory.path(), ports)).expect("a configuration");
-    let child = Command::new("nginx")
+    let mut command = Command::new("nginx");
+    command
         .arg("-p")
         .arg(directory.path())
         .arg("-c")
-        .arg(path("conf"))
-        .env("PATH", "/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(path("stderr")).expect("a log"))
-        .spawn()
-        .expect("nginx starts");
-    let mut nginx = Nginx {
-        child,
-        directory,
-        ports,
-    };
-    nginx.wait_for_ports();
-    Some(nginx)
+        .arg(path("conf"));
+    let mut daemon = Daemon::start(&mut command, directory);
+    for port in ports.all() {
+        for host in ["127.0.0.1", "::1"] {
+            daemon.wait_until(|| TcpStream::connect((host, port)).is_ok());
+        }
+    }
+    Some(Nginx { daemon, ports })
 }
 
 impl Nginx {
-    fn wait_for_ports(&mut self) {
-        for port in self.ports.all() {
-            for host in ["127.0.0.1", "::1"] {
-                let mut tries = 0;
-                while TcpStream::connect((host, port)).is_err() {
-                    let status = self.child.try_wait().expect("its status");
-                    assert!(status.is_none(), "nginx ended: {}", self.file("stderr"));
-                    tries += 1;
-                    assert!(
-                        tries < 500,
-                        "nginx does not listen: {}",
-                        self.file("stderr")
-                    );
-                    // It is still starting, and there is nothing to wait on.
-                    std::thread::park_timeout(Duration::from_millis(20));
-                }
-            }
-        }
-    }
-
-    fn file(&self, name: &str) -> String {
-        fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
-    }
-
     fn plain(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.ports.plain)
     }
@@ -247,12 +156,12 @@ fn chunks_and_an_end_of_stream_hold_the_same_page() {
         "evhttpget --store-headers 999 {}",
         nginx.plain("/list/")
     ));
-    let lines = chunked.lines();
+    let lines = chunked.line();
     assert!(lines.contains("\"Transfer-Encoding: chunked\""), "{lines}");
     let framed = chunked.complete().body_size;
     assert!(framed > 1000);
     let closed = run(&format!("evhttpget -0 {}", nginx.plain("/list/")));
-    assert!(!closed.lines().contains("chunked"));
+    assert!(!closed.line().contains("chunked"));
     assert_eq!(closed.complete().body_size, framed);
 }
 
@@ -283,7 +192,7 @@ fn responses_without_a_body() {
 #[test]
 fn a_post_arrives() {
     let Some(nginx) = nginx() else { return };
-    let file = nginx.directory.path().join("body");
+    let file = nginx.daemon.directory.path().join("body");
     fs::write(&file, "a=b&c=d").expect("a file");
     let ran = run(&format!(
         "evhttpget --post --post-file {} {}",
@@ -293,7 +202,7 @@ fn a_post_arrives() {
     assert_eq!((ran.sizes().0, ran.sizes().2), (200, 2));
     let ran = run(&format!("evhttpget --post {}", nginx.plain("/post")));
     assert_eq!(ran.sizes().0, 200);
-    let posted = nginx.file("posted");
+    let posted = nginx.daemon.file("posted");
     assert!(posted.starts_with("POST a=b&c=d\nPOST "), "{posted}");
 }
 

@@ -11,6 +11,8 @@
 
 #[path = "../support/cases.rs"]
 mod cases;
+#[path = "../support/measured.rs"]
+mod measured;
 #[path = "../support/netns.rs"]
 mod netns;
 mod opening;
@@ -23,13 +25,11 @@ mod unprivileged;
 use std::{net::IpAddr, process::ExitCode};
 
 use cases::{Case, cases};
+use measured::Measured;
 use script::{Told, answers, echo_request, exchange, kernel_times, net, open_net};
 use starling::{
-    measurement::{
-        Outcome, Rules, Run, Spec,
-        machine::{Call, Failure, Fragment, Handle, Input, Packet, Socket, SocketKind},
-    },
-    net::{Event, Net, Precision},
+    measurement::machine::{Call, Failure, Fragment, Handle, Input, Packet, Socket, SocketKind},
+    net::Net,
 };
 
 const FAR: [&str; 2] = ["198.51.100.2", "2001:db8:2::2"];
@@ -59,44 +59,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// Runs one `evping` command and returns its line, whether all times were the kernel's, and the outcome.
-fn ping(net: &Net, command: &str) -> (String, bool, Outcome) {
-    script::block_on(ping_async(net, command))
-}
-
-async fn ping_async(net: &Net, command: &str) -> (String, bool, Outcome) {
-    let words: Vec<&str> = command.split_ascii_whitespace().collect();
-    let rules = Rules {
-        dialect: Default::default(),
-        spool: "/nonexistent".into(),
-        unsafe_paths: false,
-    };
-    let spec = Spec::parse(&words, &rules).expect("a good command");
-    let run = Run {
-        seed: 7,
-        probe_id: None,
-        replay: false,
-    };
-    let mut stamped = true;
-    let outcome = net
-        .run(spec.start(run, Default::default()), |event| {
-            if let Event::In {
-                precision,
-                input: Input::Datagram { .. },
-                ..
-            } = event
-            {
-                stamped &= *precision == Precision::Kernel;
-            }
-        })
-        .await;
-    let head = spec.head(&Default::default());
-    let line = outcome
-        .bodies
-        .iter()
-        .map(|body| body.line(&head, Default::default()))
-        .collect();
-    (line, stamped, outcome)
+fn ping(net: &Net, command: &str) -> Measured {
+    script::block_on(measured::run_on(net, command, Default::default()))
 }
 
 fn probe_kinds() -> [SocketKind; 3] {

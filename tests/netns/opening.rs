@@ -152,7 +152,7 @@ fn packets_leave_from_the_configured_source() {
     let net = from(second);
     for (far, (near, source)) in FAR.into_iter().zip(NEAR.into_iter().zip(second)) {
         let family = if far.contains(':') { "-6" } else { "-4" };
-        let (line, _, _) = ping(&net, &format!("evping {family} -c 1 {far}"));
+        let Measured { line, .. } = ping(&net, &format!("evping {family} -c 1 {far}"));
         assert!(
             line.contains(&format!("\"src_addr\":\"{source}\"")),
             "{line}"

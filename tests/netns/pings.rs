@@ -14,8 +14,12 @@ pub(crate) const CASES: &[Case] = cases![
 
 fn a_host_behind_a_router_answers() {
     for (family, target) in [("-4", FAR[0]), ("-6", FAR[1])] {
-        let (line, stamped, outcome) =
-            ping(&net(), &format!("evping {family} -c 3 -i 20 {target}"));
+        let Measured {
+            line,
+            stamped,
+            outcome,
+            ..
+        } = ping(&net(), &format!("evping {family} -c 3 -i 20 {target}"));
         assert!(outcome.answered && stamped, "{line}");
         assert!(line.contains(r#""ttl":63"#), "{line}");
         assert_eq!(line.matches("rtt").count(), 3, "{line}");
@@ -24,15 +28,19 @@ fn a_host_behind_a_router_answers() {
 
 fn a_neighbour_answers_with_its_own_hop_limit() {
     for (family, target) in [("-4", ROUTER[0]), ("-6", ROUTER[1])] {
-        let (line, ..) = ping(&net(), &format!("evping {family} -c 1 -i 20 {target}"));
+        let Measured { line, .. } = ping(&net(), &format!("evping {family} -c 1 -i 20 {target}"));
         assert!(line.contains(r#""ttl":64"#), "{line}");
     }
 }
 
 fn loopback_answers() {
     for (family, target) in [("-4", "127.0.0.1"), ("-6", "::1")] {
-        let (line, stamped, outcome) =
-            ping(&open_net(), &format!("evping {family} -c 2 -i 20 {target}"));
+        let Measured {
+            line,
+            stamped,
+            outcome,
+            ..
+        } = ping(&open_net(), &format!("evping {family} -c 2 -i 20 {target}"));
         assert!(outcome.answered && stamped, "{line}");
         assert_eq!(line.matches("rtt").count(), 2, "{line}");
     }
@@ -97,7 +105,8 @@ fn what_nobody_answers_is_lost() {
         "2001:db8:f::2",
     ] {
         let family = if target.contains(':') { "-6" } else { "-4" };
-        let (line, _, outcome) = ping(&net(), &format!("evping {family} -c 2 -i 20 {target}"));
+        let Measured { line, outcome, .. } =
+            ping(&net(), &format!("evping {family} -c 2 -i 20 {target}"));
         assert!(!outcome.answered, "{line}");
         assert_eq!(line.matches(r#"{ "x":"*" }"#).count(), 2, "{line}");
     }
@@ -114,10 +123,15 @@ fn two_hundred_pings_at_once_do_not_mix() {
             ("-6", FAR[1])
         };
         let command = format!("evping {family} -c 3 -i 200 -s {} {target}", 32 + number);
-        async move { (number, ping_async(&net, &command).await) }
+        async move {
+            (
+                number,
+                measured::run_on(&net, &command, Default::default()).await,
+            )
+        }
     })));
     assert_eq!(results.len(), 200);
-    for (number, (line, stamped, _)) in results {
+    for (number, Measured { line, stamped, .. }) in results {
         assert!(stamped, "{number}: {line}");
         assert_eq!(line.matches("rtt").count(), 3, "{number}: {line}");
         assert!(

@@ -31,7 +31,12 @@ fn unprivileged_ping() {
         "{capabilities:?}"
     );
     for (family, target) in [("-4", FAR[0]), ("-6", FAR[1])] {
-        let (line, stamped, outcome) = ping(&net, &format!("evping {family} -c 3 -i 20 {target}"));
+        let Measured {
+            line,
+            stamped,
+            outcome,
+            ..
+        } = ping(&net, &format!("evping {family} -c 3 -i 20 {target}"));
         assert!(outcome.answered && stamped, "{line}");
         assert!(line.contains(r#""ttl":63"#), "{line}");
         assert_eq!(line.matches("rtt").count(), 3, "{line}");

@@ -14,6 +14,8 @@ mod cases;
 mod chain;
 mod double;
 mod hostile;
+#[path = "../support/measured.rs"]
+mod measured;
 #[path = "../support/netns.rs"]
 mod netns;
 mod replies;
@@ -24,13 +26,11 @@ mod script;
 use std::{net::UdpSocket, process::ExitCode, thread::JoinHandle};
 
 use cases::{Case, cases};
+use measured::{Measured, lines};
 use script::{block_on, open_net};
 use starling::{
-    measurement::{Carry, Input, Outcome, Rules, Run, Spec, Version},
-    net::{
-        Event, Net, Precision,
-        recording::{self, Recorder},
-    },
+    measurement::Carry,
+    net::{Net, recording},
     wire::ntp,
 };
 
@@ -67,64 +67,13 @@ fn main() -> ExitCode {
     )
 }
 
-/// A finished run.
-struct Measured {
-    spec: Spec,
-    line: String,
-    /// Every packet that arrived had the kernel's time.
-    stamped: bool,
-    outcome: Outcome,
-    recording: Vec<u8>,
-}
-
 async fn measure(net: Net, command: String) -> Measured {
     measure_after(net, command, Carry::default()).await
 }
 
 /// A run that continues where another left off.
 async fn measure_after(net: Net, command: String, carry: Carry) -> Measured {
-    let words: Vec<&str> = command.split_ascii_whitespace().collect();
-    let rules = Rules {
-        dialect: Default::default(),
-        spool: "/nonexistent".into(),
-        unsafe_paths: false,
-    };
-    let spec = Spec::parse(&words, &rules).expect("a good command");
-    let mut recorder = Recorder::new(&spec).expect("a type that is recorded");
-    let mut stamped = true;
-    let run = Run {
-        seed: 7,
-        ..Run::default()
-    };
-    let machine = spec.start(run, carry);
-    let outcome = net
-        .run(machine, |event| {
-            if let Event::In {
-                precision,
-                input: Input::Datagram { .. },
-                ..
-            } = event
-            {
-                stamped &= *precision == Precision::Kernel;
-            }
-            recorder.watch(event);
-        })
-        .await;
-    Measured {
-        line: line(&spec, &outcome),
-        spec,
-        stamped,
-        outcome,
-        recording: recorder.finish(),
-    }
-}
-
-fn line(spec: &Spec, outcome: &Outcome) -> String {
-    let head = spec.head(&Version::default());
-    let bodies = outcome.bodies.iter();
-    bodies
-        .map(|body| body.line(&head, Default::default()))
-        .collect()
+    measured::run_on(&net, &command, carry).await
 }
 
 fn run(command: &str) -> Measured {
@@ -218,7 +167,7 @@ fn a_recorded_run_replays_to_the_same_route() {
             ));
             let replayed = recording::replay(&run.spec, &run.recording, recording::test_clock())
                 .unwrap_or_else(|error| panic!("{error}: {}", run.line));
-            assert_eq!(timeless(&line(&run.spec, &replayed)), timeless(&run.line));
+            assert_eq!(timeless(&lines(&run.spec, &replayed)), timeless(&run.line));
         }
     }
 }
@@ -260,7 +209,7 @@ fn a_server_on_this_host_has_the_same_time() {
         assert_eq!(run.line.matches("\"offset\":").count(), 3, "{}", run.line);
         let replayed = recording::replay(&run.spec, &run.recording, recording::test_clock())
             .unwrap_or_else(|error| panic!("{error}: {}", run.line));
-        let replayed = line(&run.spec, &replayed);
+        let replayed = lines(&run.spec, &replayed);
         let receive = |line: &str| -> Vec<String> {
             line.split("\"receive-ts\": ")
                 .skip(1)

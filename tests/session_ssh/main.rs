@@ -10,6 +10,8 @@
     reason = "the helpers of a test fail as a test does"
 )]
 
+#[path = "../support/peers.rs"]
+mod peers;
 mod sshd;
 mod without_a_peer;
 

@@ -1,5 +1,6 @@
 //! OpenSSH's server as registration server and controller: a shell script behind a forced command.
 
+use crate::peers;
 use starling::{
     key::{HostKey, ProbeKey},
     session::{RegistrationServer, SessionEvent},
@@ -16,16 +17,12 @@ use tokio::{sync::mpsc, time::timeout};
 
 /// Set inside the namespaces.
 const INSIDE: &str = "STARLING_TEST_INSIDE_SSHD";
-/// Set where a missing peer is a failure.
-const REQUIRED: &str = "STARLING_REQUIRE_PEERS";
 
 /// Runs the ignored tests of this binary again in namespaces of their own, and fails if one fails.
 pub(crate) fn run_inside() {
-    let Some(_) = server_path() else {
-        return missing(
-            "OpenSSH's server is not installed (Debian: apt-get install openssh-server)",
-        );
-    };
+    if !peers::is_installed("sshd") {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let passwd = dir.path().join("passwd");
     fs::write(
@@ -61,18 +58,10 @@ pub(crate) fn run_inside() {
         Ok(status) if status.code() == Some(101) => {
             panic!("a test inside the namespaces failed: see above")
         }
-        other => missing(&format!(
+        other => peers::missing(&format!(
             "user, network and mount namespaces cannot be made here ({other:?})"
         )),
     }
-}
-
-fn missing(why: &str) {
-    assert!(
-        std::env::var_os(REQUIRED).is_none(),
-        "{why}, and {REQUIRED} is set"
-    );
-    eprintln!("\n*** SKIPPED: the tests against OpenSSH's server did not run: {why} ***\n");
 }
 
 /// A directory to work in, if this runs inside the namespaces.
@@ -82,13 +71,6 @@ pub(crate) fn inside() -> Option<tempfile::TempDir> {
         return None;
     }
     Some(tempfile::tempdir().unwrap())
-}
-
-fn server_path() -> Option<PathBuf> {
-    ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists())
 }
 
 /// What the server answers.
@@ -156,7 +138,7 @@ impl Peer {
         // Inside, we look like root, for whom the server wants accounts that do not exist here: so not root.
         let mut process = Command::new("unshare")
             .args(["--user", "--map-user=1000", "--map-group=1000"])
-            .arg(server_path().unwrap())
+            .arg(peers::path_of("sshd").unwrap())
             .args(["-D", "-e", "-f"])
             .arg(dir.join("config"))
             .stdin(Stdio::null())

@@ -111,7 +111,7 @@ fn stalled(finding: &Finding) -> (bool, Missing) {
 fn alerts_at_every_step() {
     let ran = run("", answers(alert(40)));
     assert_eq!(ran.alert(), 40);
-    assert!(ran.line().contains("\"server_cipher\": \"0x0000\""));
+    assert!(ran.line.contains("\"server_cipher\": \"0x0000\""));
     let ran = run("", answers([server_hello(), alert(80)].concat()));
     assert_eq!(ran.body.finding, Finding::Nonsense(Problem::Type));
     let ran = run(
@@ -158,11 +158,7 @@ fn a_close_within_encrypted_octets() {
             }
             Finding::Answer(_) => {
                 let whole = ran.version() == "1.3" && ran.certificates() == [CERTIFICATE];
-                assert!(
-                    whole || ran.alert() == 70,
-                    "{length} octets: {}",
-                    ran.line()
-                );
+                assert!(whole || ran.alert() == 70, "{length} octets: {}", ran.line);
             }
             other => panic!("{length} octets: {other:?}"),
         }
@@ -265,7 +261,7 @@ fn a_reset_is_told_at_once() {
         stalled(&ran.body.finding),
         (false, Missing::Broken(nix::libc::ECONNRESET))
     );
-    assert!(ran.line().contains("\"err\":\"timeout reading hello\""));
+    assert!(ran.line.contains("\"err\":\"timeout reading hello\""));
 }
 
 /// What a server hears after its answer, until the client leaves.
@@ -359,7 +355,7 @@ fn the_address_policy_holds() {
     let port = answers(alert(40));
     let ran = run_with("", port, |config| config.allow_any_address = false);
     assert!(
-        ran.line()
+        ran.line
             .ends_with("\"af\": 4, \"error\": \"address not allowed\" }\n")
     );
 }

@@ -1,32 +1,20 @@
 //! `openssl s_server`.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{fs, net::TcpStream, process::Command, sync::OnceLock};
 
 use tempfile::TempDir;
 
-use crate::{replay, run};
+use crate::{
+    peers::{self, Daemon},
+    replay, run,
+};
 
 const PROGRAM: &str = "openssl";
 
-/// A server of this test's own; ended when dropped.
+/// A server of this test's own.
 struct Server {
-    child: Child,
+    daemon: Daemon,
     port: u16,
-    directory: TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
@@ -34,7 +22,7 @@ impl Server {
     fn certificate(&self, file: &str) -> Vec<u8> {
         let made = Command::new(PROGRAM)
             .args(["x509", "-outform", "DER", "-in", file])
-            .current_dir(self.directory.path())
+            .current_dir(self.daemon.directory.path())
             .output()
             .expect("openssl starts");
         assert!(made.status.success(), "{made:?}");
@@ -44,41 +32,31 @@ impl Server {
 
 /// A server with these arguments, `None` where the program is not installed.
 fn start(arguments: &str) -> Option<Server> {
-    if !is_installed() {
+    if !peers::is_installed(PROGRAM) {
         return None;
-    }
-    let directory = TempDir::new().expect("a directory");
-    for (file, content) in keys() {
-        fs::write(directory.path().join(file), content).expect("a file");
     }
     // Another process may take the port in between; then the server ends and another is tried.
     for _ in 0..10 {
-        let port = free_port();
-        let child = Command::new(PROGRAM)
+        let directory = TempDir::new().expect("a directory");
+        for (file, content) in keys() {
+            fs::write(directory.path().join(file), content).expect("a file");
+        }
+        let port = peers::free_port();
+        let mut command = Command::new(PROGRAM);
+        command
             // A server of web pages, since others read the standard input.
             .args([
                 "s_server", "-www", "-quiet", "-cert", "one.pem", "-key", "key.pem",
             ])
             .args(["-accept", &format!("127.0.0.1:{port}")])
             .args(arguments.split_whitespace())
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(directory.path().join("log")).expect("a log"))
-            .spawn()
-            .expect("openssl starts");
-        let mut server = Server {
-            child,
-            port,
-            directory: TempDir::new().expect("a directory"),
-        };
-        if is_up(&mut server) {
-            server.directory = directory;
-            return Some(server);
+            .current_dir(directory.path());
+        let mut daemon = Daemon::start(&mut command, directory);
+        if daemon.comes_up(|| TcpStream::connect(("127.0.0.1", port)).is_ok()) {
+            return Some(Server { daemon, port });
         }
     }
-    let log = fs::read_to_string(directory.path().join("log"));
-    panic!("openssl s_server {arguments} does not start: {log:?}");
+    panic!("openssl s_server {arguments} does not start");
 }
 
 /// Keys and certificates, made once, as files and what stands in them.
@@ -91,15 +69,8 @@ fn keys() -> &'static [(String, Vec<u8>)] {
             ("key.pem", "one.pem", "/CN=one.example/O=Example"),
             ("key2.pem", "two.pem", "/CN=two.example"),
         ] {
-            let made = Command::new(PROGRAM)
-                .args([
-                    "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
-                ])
-                .args(["-keyout", key, "-out", certificate, "-subj", name])
-                .current_dir(directory.path())
-                .output()
-                .expect("openssl starts");
-            assert!(made.status.success(), "{made:?}");
+            let options = format!("-newkey rsa:2048 -subj {name}");
+            peers::certificate(directory.path(), [key, certificate], &options);
             for file in [key, certificate] {
                 let content = fs::read(directory.path().join(file)).expect("a file");
                 files.push((file.to_owned(), content));
@@ -107,40 +78,6 @@ fn keys() -> &'static [(String, Vec<u8>)] {
         }
         files
     })
-}
-
-fn is_installed() -> bool {
-    let found = ["/usr/bin", "/usr/local/bin"]
-        .iter()
-        .any(|directory| Path::new(directory).join(PROGRAM).exists());
-    if !found {
-        let required = std::env::var("STARLING_REQUIRE_PEERS").is_ok_and(|value| value == "1");
-        assert!(
-            !required,
-            "openssl is not installed and STARLING_REQUIRE_PEERS=1"
-        );
-        eprintln!("SKIPPED: openssl is not installed");
-    }
-    found
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its number").port()
-}
-
-fn is_up(server: &mut Server) -> bool {
-    for _ in 0..500 {
-        if server.child.try_wait().expect("its status").is_some() {
-            return false;
-        }
-        if TcpStream::connect(("127.0.0.1", server.port)).is_ok() {
-            return true;
-        }
-        // It is still starting, and there is nothing to wait on.
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    panic!("openssl s_server does not listen on port {}", server.port);
 }
 
 const OLD: &str = "-cipher ALL:@SECLEVEL=0";
@@ -165,11 +102,7 @@ fn every_version_shows_its_certificate() {
         assert_eq!(ran.version(), version, "{arguments} {hello}");
         assert_eq!(ran.certificates(), [server.certificate("one.pem")]);
         let answer = ran.answer();
-        assert!(
-            0.0 < answer.ttc && answer.ttc <= answer.rt,
-            "{}",
-            ran.line()
-        );
+        assert!(0.0 < answer.ttc && answer.ttc <= answer.rt, "{}", ran.line);
         assert_ne!(answer.cipher, 0);
     }
 }
@@ -184,7 +117,7 @@ fn the_reference_hello_cannot_open_a_server_of_tls_1_3_alone() {
         let ran = run(&format!("-V {version}"), server.port);
         assert_eq!(ran.alert(), alert, "{version}");
         let tail = "\"server_cipher\": \"0x0000\", \"alert\": { \"level\": 2, ";
-        assert!(ran.line().contains(tail));
+        assert!(ran.line.contains(tail));
     }
 }
 
@@ -206,7 +139,7 @@ fn suites_that_a_server_insists_on_are_reported() {
             return;
         };
         let ran = run("", server.port);
-        assert_eq!(ran.answer().cipher, cipher, "{arguments}: {}", ran.line());
+        assert_eq!(ran.answer().cipher, cipher, "{arguments}: {}", ran.line);
         assert_eq!(ran.certificates(), [server.certificate("one.pem")]);
     }
 }
@@ -273,7 +206,7 @@ fn a_warning_about_the_server_name_is_the_result_where_it_is_one() {
     };
     let ran = run("-h other.example", server.port);
     assert!(
-        ran.line()
+        ran.line
             .contains("\"alert\": { \"level\": 1, \"description\": 112 }")
     );
     // TLS 1.3 has no warnings.
@@ -303,7 +236,7 @@ fn a_recorded_run_replays_to_what_it_found() {
             return;
         };
         let ran = run("-W /home/atlas/data/recording", server.port);
-        let replayed = replay("", ran.recording.as_deref().expect("a recorder"));
+        let replayed = replay("", &ran.recording);
         let starling::measurement::tls::Finding::Answer(answer) = replayed.finding else {
             panic!("{replayed:?}");
         };
