@@ -232,7 +232,7 @@ impl Traceroute {
         match &mut self.stage {
             Stage::Opening => self.open_failed(now, cause),
             Stage::Probing(probing)
-                if !is_tolerated(cause, probing.mark.target, probing.route.hop()) =>
+                if !is_tolerated(cause, &probing.mark, probing.route.hop(), self.run.replay) =>
             {
                 let item =
                     probing
@@ -364,9 +364,9 @@ impl Machine for Traceroute {
     }
 }
 
-/// Failures of sending after which the probe times out like a lost one. Hop 0 is one that IPv4 cannot send to:
+/// Failures of sending after which the probe times out like a lost one. Hop 0 is one that IPv4 cannot send to live:
 /// the run goes on with the next.
-fn is_tolerated(cause: &Failure, target: IpAddr, hop: u8) -> bool {
+fn is_tolerated(cause: &Failure, mark: &Mark, hop: u8, replay: bool) -> bool {
     use nix::errno::Errno;
     let Failure::Os {
         call: Call::Send,
@@ -377,8 +377,10 @@ fn is_tolerated(cause: &Failure, target: IpAddr, hop: u8) -> bool {
     };
     match Errno::from_raw(*errno) {
         Errno::EMSGSIZE => true,
-        Errno::EINVAL => hop == 0,
-        Errno::EACCES | Errno::ECONNREFUSED => target.is_ipv6(),
+        Errno::EINVAL => hop == 0 && !replay,
+        Errno::EACCES | Errno::ECONNREFUSED => {
+            mark.target.is_ipv6() && mark.protocol != super::Protocol::Icmp
+        }
         _ => false,
     }
 }

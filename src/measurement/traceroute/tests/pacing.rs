@@ -47,6 +47,21 @@ fn a_kernel_that_cannot_send_to_hop_zero_does_not_end_the_run() {
 }
 
 #[test]
+fn a_recorded_refusal_to_send_to_hop_zero_ends_the_run_as_any_other() {
+    const EINVAL: i32 = 22;
+    let replay = Run {
+        replay: true,
+        ..Run::default()
+    };
+    let mut run = Script::carrying("-c 1 -f 0 198.51.100.7", replay, None).opened();
+    run.send_failed(Call::Send, EINVAL);
+    assert_eq!(
+        run.hops(),
+        r#"[ { "hop":0, "result": [ { "error":"sendto failed: Invalid argument" } ] } ]"#
+    );
+}
+
+#[test]
 fn the_gap_counts_from_the_first_hop() {
     assert_eq!(silent("-c 1 -f 10 -g 2 198.51.100.7"), [10, 11, 255]);
     assert_eq!(silent("-c 1 -g 0 198.51.100.7"), [1, 255]);
@@ -156,6 +171,7 @@ fn answers_put_the_gap_off() {
 #[test]
 fn too_large_probes_and_refused_ones_look_like_losses() {
     const EACCES: i32 = 13;
+    const ENOBUFS: i32 = 105;
     const EMSGSIZE: i32 = 90;
     const ECONNREFUSED: i32 = 111;
     for (target, errno) in [
@@ -170,12 +186,20 @@ fn too_large_probes_and_refused_ones_look_like_losses() {
         run.deadline();
         assert_eq!(run.hops(), r#"[ { "hop":1, "result": [ { "x":"*" } ] } ]"#);
     }
-    let mut run = Script::probing("-c 1 198.51.100.7");
-    run.send_failed(Call::Send, EACCES);
-    assert_eq!(
-        run.hops(),
-        r#"[ { "hop":1, "result": [ { "error":"sendto failed: Permission denied" } ] } ]"#
-    );
+    for (command, errno, text) in [
+        (TARGET, EACCES, "Permission denied"),
+        ("-6 -T 2001:db8:7::7", ENOBUFS, "No buffer space available"),
+        // Of IPv6 only UDP and TCP probes may be refused without an end.
+        ("-6 -I 2001:db8:7::7", EACCES, "Permission denied"),
+        ("-6 -I 2001:db8:7::7", ECONNREFUSED, "Connection refused"),
+    ] {
+        let mut run = Script::probing(command);
+        run.send_failed(Call::Send, errno);
+        assert_eq!(
+            run.hops(),
+            format!(r#"[ {{ "hop":1, "result": [ {{ "error":"sendto failed: {text}" }} ] }} ]"#)
+        );
+    }
 }
 
 #[test]
