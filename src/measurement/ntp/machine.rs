@@ -379,7 +379,11 @@ impl Request {
                     } else {
                         times.rtt()
                     },
-                    offset: times.offset(),
+                    offset: if replay {
+                        times.recorded_offset()
+                    } else {
+                        times.offset()
+                    },
                 })
             }
         })
@@ -424,9 +428,13 @@ impl Times {
         f64::from(self.rtt_seconds().cast_signed()) + self.rtt_fraction()
     }
 
-    /// The same as recordings have it: the seconds alone must not be negative, else they wrap.
+    /// The same as recordings have it (`packet-measurements` section 4.5): the seconds alone must not be negative,
+    /// else they wrap, and what is then lost of the fractions depends on the order of the sums.
     fn recorded_rtt(&self) -> f64 {
-        f64::from(self.rtt_seconds()) + self.rtt_fraction()
+        let server = self.transmit.fraction_f64() - self.receive.fraction_f64();
+        f64::from(self.rtt_seconds()) + self.arrival.fraction_f64()
+            - self.origin.fraction_f64()
+            - server
     }
 
     fn rtt_seconds(&self) -> u32 {
@@ -448,6 +456,17 @@ impl Times {
         let there = self.receive.fraction_f64() - self.origin.fraction_f64();
         let back = self.transmit.fraction_f64() - self.arrival.fraction_f64();
         f64::midpoint(seconds, there + back)
+    }
+
+    /// The negation of what recordings have (formula P of `packet-measurements` section 4.5): the same, except for a
+    /// server so far off that the sums of the seconds wrap differently.
+    fn recorded_offset(&self) -> f64 {
+        let half = |a: u32, b: u32| f64::from(a.wrapping_add(b)) / 2.0;
+        let local = half(self.origin.seconds, self.arrival.seconds);
+        let server = half(self.receive.seconds, self.transmit.seconds);
+        let local_fraction = self.origin.fraction_f64() + self.arrival.fraction_f64();
+        let server_fraction = self.receive.fraction_f64() + self.transmit.fraction_f64();
+        -(local - server + local_fraction / 2.0 - server_fraction / 2.0)
     }
 }
 

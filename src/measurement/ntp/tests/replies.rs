@@ -152,3 +152,38 @@ fn a_replay_takes_whatever_was_recorded() {
             .contains("\"mode\": \"reserved\", \"stratum\": \"invalid\", \"poll\": 1, ")
     );
 }
+
+#[test]
+fn a_recording_of_a_server_without_a_time_has_the_figures_of_its_formulas() {
+    let replay = Run {
+        replay: true,
+        ..Run::default()
+    };
+    let mut run = Script::of("-c 2 198.51.100.7", replay);
+    run.open();
+    // No receive and no transmit timestamp, as with a refusal: T1 = 3908988800.25, T4 = 3908988800.27.
+    run.millis = 270;
+    let refusal = Wire {
+        origin: since_start(250 * MS),
+        ..Wire::default()
+    };
+    run.receive(refusal.emit());
+    // Only the server crosses a second. In another order the sums of the round trip end in 0911.
+    let second = 3_908_988_800;
+    let time = |seconds, fraction| Timestamp { seconds, fraction };
+    let crossing = Wire {
+        origin: time(second, 1_637_259_727),
+        receive: time(second - 1, 930_287_327),
+        transmit: time(second, 2_948_425_721),
+        ..Wire::default()
+    };
+    run.millis = 992;
+    run.receive(crossing.emit());
+    let items = run.items();
+    assert!(
+        // -((2 T1s mod 2^32) / 2 + .26): half of 3523010304, and the fractions.
+        items.contains(r#""rtt": 0.020000, "offset": -1761505152.260000 }"#),
+        "{items}"
+    );
+    assert!(items.contains(r#""rtt": 4294967295.140912"#), "{items}");
+}
