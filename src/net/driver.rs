@@ -241,9 +241,9 @@ impl<'a> Run<'a> {
             && let SocketAddr::V6(from) = datagram.from
             && from.scope_id() != 0
             && self.zones.lacks(datagram.from.ip())
-            && let Ok(name) = nix::net::if_::if_indextoname(from.scope_id())
         {
-            self.zones.note(datagram.from.ip(), &name.to_string_lossy());
+            let zone = socket::zone(from.scope_id());
+            self.zones.note(datagram.from.ip(), &zone);
         }
     }
 

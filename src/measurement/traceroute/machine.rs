@@ -156,7 +156,8 @@ impl Traceroute {
         };
         self.source = Source::Address(local.ip());
         self.paris = next_path(self.options.paris, self.carried);
-        if target.is_ipv6() && self.options.tos > u8::MAX.into() {
+        // A replay sets no option of any socket.
+        if target.is_ipv6() && self.options.tos > u8::MAX.into() && !self.run.replay {
             return self.fail_first_hop(now, "setting traffic class failed".to_owned());
         }
         let source = if self.run.replay {

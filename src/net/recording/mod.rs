@@ -15,14 +15,18 @@ mod ping;
 mod tls;
 mod traceroute;
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 pub use container::{Reader, RecordingError, Writer};
 
-use super::Event;
+use super::{Event, socket};
 use crate::{
     clock::{Now, Tick, UnixTime},
-    measurement::{Carry, Input, Kind, Machine, Outcome, Output, Run, Spec},
+    measurement::{Carry, Input, Kind, Machine, Outcome, Output, Run, Spec, zones::Zones},
 };
 
 /// How far the clock of a replay moves at each asking (`replay-vectors` section 3).
@@ -79,14 +83,16 @@ pub fn replay(spec: &Spec, recording: &[u8], now: Now) -> Result<Outcome, Replay
     let mut player = Player::new(spec.kind(), machine, now);
     let mut reader = Reader::new(recording);
     // One arm a type.
-    match spec.kind() {
+    let mut outcome = match spec.kind() {
         Kind::Ping => ping::play(&mut player, &mut reader),
         Kind::Traceroute => traceroute::play(&mut player, &mut reader),
         Kind::Ntp => ntp::play(&mut player, &mut reader),
         Kind::Dns => dns::play(&mut player, &mut reader),
         Kind::Tls => tls::play(&mut player, &mut reader),
         Kind::Http => http::play(&mut player, &mut reader),
-    }
+    }?;
+    outcome.name_zones(&player.zones);
+    Ok(outcome)
 }
 
 /// A machine in a replay: what all types do alike. A type whose receive times come from the recording sets them
@@ -96,6 +102,8 @@ pub(super) struct Player {
     machine: Box<dyn Machine>,
     now: Now,
     outputs: VecDeque<Output>,
+    /// The interfaces of link-local addresses.
+    zones: Zones,
 }
 
 impl Player {
@@ -105,6 +113,7 @@ impl Player {
             machine,
             now,
             outputs: VecDeque::new(),
+            zones: Zones::default(),
         };
         player.tell(Input::Start);
         player
@@ -112,6 +121,11 @@ impl Player {
 
     /// Tells the machine that something happened.
     pub(super) fn tell(&mut self, input: Input) {
+        match &input {
+            Input::Opened { local, .. } => self.note_zone(*local),
+            Input::Datagram { datagram, .. } => self.note_zone(datagram.from),
+            _ => {}
+        }
         self.outputs
             .extend(self.machine.handle(&mut self.now, input));
     }
@@ -126,10 +140,22 @@ impl Player {
         local: i32,
     ) -> Result<SocketAddr, RecordingError> {
         reader.take_addrinfo(addrinfo)?;
-        let address = reader.take_address(address)?.ip();
+        let address = reader.take_address(address)?;
         let local = reader.take_address(local)?;
-        self.tell(Input::Resolved(Ok(vec![address])));
+        self.note_zone(address);
+        self.tell(Input::Resolved(Ok(vec![address.ip()])));
         Ok(local)
+    }
+
+    /// A recording has the number of an interface, which is printed as the C library does: by its name on this host, by
+    /// the number if there is none.
+    fn note_zone(&mut self, address: SocketAddr) {
+        if let SocketAddr::V6(address) = address
+            && address.scope_id() != 0
+        {
+            let zone = socket::zone(address.scope_id());
+            self.zones.note(IpAddr::V6(*address.ip()), &zone);
+        }
     }
 
     /// The machine's next wish that wants an answer, or its `Done`. What is only for watching is dropped.

@@ -363,6 +363,8 @@ fn place(datagram: &Datagram) -> Option<Place> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV6;
+
     use super::*;
     use crate::{
         dialect::Dialect,
@@ -424,6 +426,40 @@ mod tests {
         assert_eq!(
             hops("evtraceroute -6 -I -c 2 -m 1 -z 0 host.example", writer),
             r#"[ { "hop":1, "result": [ { "x":"*" }, { "late":1, "from":"2001:db8:7::7", "ttl":59, "rtt":2000.002, "size":40 }, { "from":"2001:db8:7::7", "ttl":59, "rtt":2000.002, "size":40 } ] } ]"#
+        );
+    }
+
+    #[test]
+    fn link_local_addresses_are_printed_with_their_interface() {
+        let mut writer = begun("[2001:db8:7::7]:80", "[2001:db8::10]:58");
+        // The first interface of every host; and one that none has.
+        for (at, scope) in [(1, 1), (2, 4_000_000_000)] {
+            put_send(&mut writer, 48, 0);
+            let mut block = [0; 40];
+            (block[7], block[15]) = (42, at);
+            let probe = Icmp::echo(icmp::v6::ECHO_REQUEST, 42, at.into(), &block).emit();
+            let (from, to) = ("2001:db8::10".parse().unwrap(), TARGET.parse().unwrap());
+            let quote = Ipv6::new(from, to, protocol::ICMPV6, 1, &probe).emit();
+            let error = Icmp {
+                kind: icmp::v6::TIME_EXCEEDED,
+                code: 0,
+                checksum: 0,
+                rest: [0; 4],
+                body: &quote,
+            };
+            writer.put(EVENT, &[ICMP_PACKET]);
+            writer.put(PACKET, &error.emit());
+            let router = format!("fe80::{at}").parse().unwrap();
+            writer.put_address(PEER, SocketAddrV6::new(router, 0, 0, scope).into());
+            writer.put(TTL, &64i32.to_le_bytes());
+            writer.put(CLASS, &0i32.to_le_bytes());
+        }
+        writer.put(SEND, &0i32.to_le_bytes());
+        let wanted = ["fe80::1%lo", "fe80::2%4000000000"]
+            .map(|from| format!(r#"{{ "from":"{from}", "ttl":64, "rtt":1000.001, "size":88 }}"#));
+        assert_eq!(
+            hops("evtraceroute -6 -I -c 2 -m 1 host.example", writer),
+            format!(r#"[ {{ "hop":1, "result": [ {} ] }} ]"#, wanted.join(", "))
         );
     }
 

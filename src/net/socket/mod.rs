@@ -377,6 +377,17 @@ pub(super) fn with_port(address: SocketAddr, port: u16) -> SocketAddr {
     }
 }
 
+/// The interface with this number as the C library prints it behind a link-local address: its name, or the number of
+/// one that is not there (any more).
+pub(super) fn zone(scope: u32) -> String {
+    // Of no interface the name comes back empty.
+    nix::net::if_::if_indextoname(scope)
+        .ok()
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| scope.to_string())
+}
+
 /// A failed system call as a machine is told.
 pub(super) fn failure(call: Call, error: &io::Error) -> Failure {
     Failure::Os {
@@ -420,6 +431,12 @@ mod tests {
         );
         assert_eq!(bind_target(four, true), Bind::Device(four));
         assert_eq!(bind_target("eth0", false), Bind::Device("eth0"));
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_printed_by_its_number() {
+        assert_eq!(zone(1), "lo");
+        assert_eq!(zone(4_000_000_000), "4000000000");
     }
 
     #[test]

@@ -365,6 +365,13 @@ fn a_traffic_class_beyond_an_octet_is_refused_in_ipv6_and_cut_in_ipv4() {
     );
     let run = Script::probing("-t 257 198.51.100.7");
     assert_eq!(run.socket.unwrap().tos, 1);
+    // A replay opens no socket that could refuse it.
+    let replay = Run {
+        replay: true,
+        ..Run::default()
+    };
+    let run = Script::carrying("-6 -t 256 2001:db8:7::7", replay, None).opened();
+    assert_eq!((run.sent.len(), run.outcome), (1, None));
 }
 
 #[test]
