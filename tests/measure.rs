@@ -43,7 +43,9 @@ const CASES: &[Case] = cases![
     help_says_what_there_is,
     what_cannot_be_used_is_said_on_stderr,
     ping_answers,
+    ping_ends_with_the_last_reply,
     ping_of_nobody_is_an_answer_of_its_own,
+    what_a_result_does_not_say_is_told_beside_it,
     quiet_ping_says_the_summary_only,
     a_name_without_ipv4_is_reached_by_ipv6,
     traceroute_finds_the_way,
@@ -202,6 +204,8 @@ fn help_says_what_there_is() {
             help.contains("--json") && help.contains("Examples:"),
             "{help}"
         );
+        let usage = format!("Usage: starling measure {kind} ");
+        assert!(help.contains(&usage), "{help}");
     }
 }
 
@@ -210,6 +214,10 @@ fn what_cannot_be_used_is_said_on_stderr() {
         ("ping", "TARGET"),
         ("ping --frobnicate 192.0.2.1", "--frobnicate"),
         ("ping -i 2m 192.0.2.1", "2m"),
+        ("ping -s 20 192.0.2.1", "32..=4048"),
+        ("ping -4 2001:db8::1", "is an IPv6 address"),
+        ("ntp -6 192.0.2.1", "is an IPv4 address"),
+        ("traceroute -f 9 -m 3 192.0.2.1", "--max-hops 3"),
         ("traceroute --port 80 192.0.2.1", "--tcp"),
         ("traceroute --icmp --udp 192.0.2.1", "--icmp"),
         ("ntp --size 27 192.0.2.1", "27"),
@@ -242,6 +250,22 @@ fn ping_answers() {
     }
 }
 
+fn ping_ends_with_the_last_reply() {
+    let transcript = "/run/ping.transcript";
+    for form in ["", "--json"] {
+        let line = format!(
+            "--transcript {transcript} ping -c 1 -i 60s {form} {}",
+            FAR[0]
+        );
+        measure(&line).ended(0);
+        let run = fs::read_to_string(transcript).expect("it was written");
+        assert!(
+            run.contains(" in  stop") && !run.contains(" in  deadline"),
+            "{run}"
+        );
+    }
+}
+
 fn ping_of_nobody_is_an_answer_of_its_own() {
     let out = measure(&format!("ping -c 1 -i 50ms {SILENT}")).ended(1);
     assert!(out.contains("icmp_seq=1 no reply within 50 ms"), "{out}");
@@ -251,6 +275,20 @@ fn ping_of_nobody_is_an_answer_of_its_own() {
     for kind in ["ping", "traceroute", "ntp"] {
         let out = measure(&format!("{kind} fe80::1")).advised("as in fe80::1%eth0");
         assert!(out.contains("Invalid argument"), "{out}");
+        let line = format!("{kind} --interface nosuch {}", FAR[0]);
+        let out = measure(&line).advised("`ip address`");
+        assert!(out.contains("interface failed"), "{out}");
+    }
+}
+
+fn what_a_result_does_not_say_is_told_beside_it() {
+    let line = format!("traceroute -F -s 4096 -q 1 -w 10ms -g 1 {}", FAR[0]);
+    let out = measure(&line).advised("smaller --size");
+    assert!(out.contains("nobody answered"), "{out}");
+    for far in FAR {
+        let line = format!("ntp -c 1 -w 200ms {far}");
+        let out = measure(&line).advised("nothing listens on that port");
+        assert!(out.contains("no reply within 200 ms"), "{out}");
     }
 }
 
@@ -484,6 +522,18 @@ fn an_interrupt_prints_what_there_is() {
             "64 octets",
             0,
             "0 lost (0%)",
+        ),
+        (
+            format!("ping --interval 60s {SILENT}"),
+            "PING",
+            1,
+            "1 sent, 0 answered, 0 lost (0%), 1 still awaited",
+        ),
+        (
+            format!("ntp --wait 60s {SILENT}"),
+            "NTP",
+            1,
+            "1 asked, 0 answered, 1 still awaited",
         ),
         (
             format!("traceroute --wait 60s {SILENT}"),

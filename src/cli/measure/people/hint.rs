@@ -4,25 +4,48 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
-use crate::measurement::machine::{Failure as Refusal, ResolveError};
+use crate::measurement::machine::{Call, Failure as Refusal, ResolveError};
 
-/// The remedy for a socket or connection to `to` that the system refused.
+/// The remedy for a socket or connection to `to` that the system refused, or the reason that it told later.
 pub(super) fn refused(to: IpAddr, cause: &Refusal) -> Option<String> {
-    let Refusal::Os { errno, .. } = cause else {
-        return None;
+    let (call, errno) = match cause {
+        Refusal::Bind => {
+            return Some(
+                "what is to be sent from or through is no address and no interface of this host: `ip address` lists them"
+                    .to_owned(),
+            );
+        }
+        Refusal::Os { call, errno } => (*call, Errno::from_raw(*errno)),
+        Refusal::Forbidden(_) | Refusal::Tls(_) => return None,
     };
     let family = if to.is_ipv4() { "IPv4" } else { "IPv6" };
-    match Errno::from_raw(*errno) {
-        Errno::EINVAL if is_link_local(to) => Some(format!(
+    match (call, errno) {
+        (Call::Receive, Errno::ECONNREFUSED) => {
+            Some(format!("{to} says that nothing listens on that port"))
+        }
+        (Call::Receive, Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EACCES) => Some(format!(
+            "a router on the way says that {to} cannot be reached"
+        )),
+        (Call::Send, Errno::EMSGSIZE) => Some(
+            "a packet of this size is larger than the link of this host takes, and may not be fragmented: choose a \
+             smaller --size"
+                .to_owned(),
+        ),
+        (Call::Send | Call::Connect, Errno::EPERM | Errno::EACCES) => Some(format!(
+            "this host does not let it out to {to}: its firewall or a route forbids it, or it is a broadcast address"
+        )),
+        (_, Errno::EINVAL) if is_link_local(to) => Some(format!(
             "{to} is a link-local address: it exists on every link, so name the interface too, as in {to}%eth0"
         )),
-        Errno::ENETUNREACH => Some(format!(
+        (_, Errno::ENETUNREACH) => Some(format!(
             "this host has no route to {to}: check its network, or whether it has {family} at all"
         )),
-        Errno::EADDRNOTAVAIL => Some(format!(
+        (_, Errno::EADDRNOTAVAIL) => Some(format!(
             "this host has no {family} address that could reach {to}: check its network"
         )),
-        Errno::ENODEV => Some("there is no such interface here: `ip link` lists them".to_owned()),
+        (_, Errno::ENODEV) => {
+            Some("there is no such interface here: `ip link` lists them".to_owned())
+        }
         _ => None,
     }
 }
@@ -46,7 +69,6 @@ fn is_link_local(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measurement::machine::Call;
 
     fn os(errno: Errno) -> Refusal {
         Refusal::Os {
@@ -61,6 +83,24 @@ mod tests {
         let hint = refused(to, &os(Errno::EINVAL)).unwrap();
         assert!(hint.ends_with("as in fe80::1%eth0"), "{hint}");
         assert_eq!(refused("::1".parse().unwrap(), &os(Errno::EINVAL)), None);
+    }
+
+    #[test]
+    fn what_was_only_heard_of_is_told_apart_from_what_this_host_refuses() {
+        let to = "192.0.2.1".parse().unwrap();
+        for (call, errno, words) in [
+            (Call::Receive, Errno::ECONNREFUSED, "nothing listens"),
+            (Call::Receive, Errno::ENETUNREACH, "a router on the way"),
+            (Call::Connect, Errno::ENETUNREACH, "no route"),
+            (Call::Send, Errno::EMSGSIZE, "smaller --size"),
+            (Call::Send, Errno::EPERM, "firewall"),
+        ] {
+            let errno = errno as i32;
+            let hint = refused(to, &Refusal::Os { call, errno }).unwrap();
+            assert!(hint.contains(words), "{hint}");
+        }
+        assert!(refused(to, &Refusal::Bind).unwrap().contains("interface"));
+        assert_eq!(refused(to, &Refusal::Forbidden(to)), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod tls;
 mod traceroute;
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -82,6 +82,20 @@ impl Addresses {
         }
     }
 
+    /// Whether the target can be had in the family asked for.
+    fn check(self, target: &str) -> Result<(), String> {
+        if target.trim().is_empty() {
+            return Err("the target is empty: name a host or an address".to_owned());
+        }
+        if self.ipv4 && is_ipv6(target) {
+            return Err(format!("{target} is an IPv6 address: leave -4 away"));
+        }
+        if self.ipv6 && target.parse::<Ipv4Addr>().is_ok() {
+            return Err(format!("{target} is an IPv4 address: leave -6 away"));
+        }
+        Ok(())
+    }
+
     /// Turns to IPv6 where neither was asked for: for names without an IPv4 address.
     fn turn(&mut self) -> bool {
         let turns = !self.ipv4 && !self.ipv6;
@@ -138,8 +152,16 @@ trait Talk {
         let _ = (to, from, say);
     }
 
+    /// A packet was handed to the system.
+    fn sent(&mut self) {}
+
     /// Something happened.
     fn seen(&mut self, seen: &Seen, say: &mut Say);
+
+    /// Whether nothing that is still to come would be news to a person: the run need not go on.
+    fn is_complete(&self) -> bool {
+        false
+    }
 
     /// The last words.
     fn summary(&self, outcome: &Outcome, say: &mut Say);
@@ -182,7 +204,12 @@ pub(super) fn types() -> impl Iterator<Item = clap::Command> {
 }
 
 fn talk<T: Talk + Parser>(args: &MeasureArgs) -> super::super::Outcome {
-    let mut talk = match T::try_parse_from(&args.command) {
+    // In usage lines the type is called as it was, not like the program of that name.
+    let mut words = args.command.clone();
+    if let Some(verb) = words.first_mut() {
+        T::command().get_name().clone_into(verb);
+    }
+    let mut talk = match T::try_parse_from(&words) {
         Ok(talk) => talk,
         Err(error) => {
             let exit = match error.kind() {
@@ -234,6 +261,10 @@ impl Found {
                 Output::Seen(seen) => talk.seen(seen, say),
                 _ => {}
             },
+            Event::In {
+                input: Input::Sent { .. },
+                ..
+            } => talk.sent(),
             Event::In { input, .. } => match input {
                 Input::Resolved(Err(error)) => {
                     self.no_address |= *error == ResolveError::Failed;
@@ -282,6 +313,7 @@ fn measure(talk: &mut impl Talk, args: &MeasureArgs) -> Result<(Outcome, Found),
     // Holds no more than the run keeps for its result, which is bounded.
     let (tell, said) = mpsc::unbounded_channel();
     let closed = Notify::new();
+    let complete = Notify::new();
     let mut found = Found::default();
     let mut unprivileged = false;
     let outcome = live(
@@ -289,9 +321,13 @@ fn measure(talk: &mut impl Talk, args: &MeasureArgs) -> Result<(Outcome, Found),
         &args,
         {
             let found = &mut found;
+            let complete = &complete;
             let mut say = Say::new(style);
             move |event| {
                 found.hear(event, talk, &mut say);
+                if talk.is_complete() {
+                    complete.notify_one();
+                }
                 for piece in say.take() {
                     if found.no_address && !found.begun {
                         found.held.push(piece);
@@ -306,7 +342,12 @@ fn measure(talk: &mut impl Talk, args: &MeasureArgs) -> Result<(Outcome, Found),
             unprivileged = !net.capabilities().raw;
             speech::speak(said, net, style, &closed).await;
         },
-        closed.notified(),
+        async {
+            tokio::select! {
+                () = closed.notified() => {}
+                () = complete.notified() => {}
+            }
+        },
     )?;
     found.unprivileged = unprivileged;
     found.lines = lines(&spec, &version(), &outcome, Dialect::Reference);

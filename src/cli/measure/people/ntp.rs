@@ -42,6 +42,9 @@ pub(super) struct Ntp {
     /// Whether anything failed, which is said at once.
     #[arg(skip)]
     told: bool,
+    /// Requests that left.
+    #[arg(skip)]
+    sent: usize,
 }
 
 fn extension(text: &str) -> std::result::Result<u16, String> {
@@ -54,6 +57,10 @@ fn extension(text: &str) -> std::result::Result<u16, String> {
 }
 
 impl Talk for Ntp {
+    fn check(&self) -> std::result::Result<(), String> {
+        self.addresses.check(&self.target)
+    }
+
     fn words(&self) -> Vec<String> {
         let mut words = vec![
             "evntp".to_owned(),
@@ -83,6 +90,10 @@ impl Talk for Ntp {
         say.line(format!("NTP {} ({to}) from {from}", self.target));
     }
 
+    fn sent(&mut self) {
+        self.sent += 1;
+    }
+
     fn seen(&mut self, seen: &Seen, say: &mut Say) {
         let Seen::Ntp(seen) = seen else { return };
         let request = seen.request;
@@ -94,9 +105,14 @@ impl Talk for Ntp {
                 say.line(say.style.bad(&text));
             }
             Item::Failed(why) => say.line(say.style.bad(&format!("request={request} {why}"))),
+            // Without a time there is nothing to compare.
+            Item::Reply(reply) if reply.packet.stratum == 0 => {
+                let why = refusal(reply.packet.reference_id);
+                say.line(say.style.bad(&format!("request={request} {why}")));
+            }
             Item::Reply(reply) => say.line(format!(
-                "request={request} offset={:+.6} s delay={:.3} ms: server {}",
-                reply.offset,
+                "request={request} offset={} delay={:.3} ms: server {}",
+                signed(reply.offset),
                 reply.rtt * 1e3,
                 ahead_or_behind(reply.offset)
             )),
@@ -121,13 +137,16 @@ impl Talk for Ntp {
                     _ => None,
                 })
                 .collect();
-            let tally = format!(
-                "--- {}: {} asked, {} answered",
+            let asked = self.sent.max(items.len());
+            let mut tally = format!(
+                "--- {}: {asked} asked, {} answered",
                 self.target,
-                items.len(),
                 replies.len()
             );
-            say.line(if replies.len() == items.len() && !items.is_empty() {
+            if asked > items.len() {
+                tally += &format!(", {} still awaited", asked - items.len());
+            }
+            say.line(if replies.len() == asked && asked > 0 {
                 say.style.good(&tally)
             } else {
                 say.style.bad(&tally)
@@ -135,14 +154,20 @@ impl Talk for Ntp {
             for line in server(body) {
                 say.line(format!("    {line}"));
             }
-            // The shorter the way, the less it can mislead (RFC 5905 section 10).
-            if let Some(best) = replies.iter().min_by(|a, b| a.rtt.total_cmp(&b.rtt)) {
-                say.line(say.style.strong(&format!(
-                    "    offset {:+.6} s ± {:.6} s (least delay): the server's clock is {}",
-                    best.offset,
+            if let Some(best) = best(&replies) {
+                let text = format!(
+                    "    offset {} ± {:.6} s (least delay): the server's clock is {}",
+                    signed(best.offset),
                     best.rtt.abs() / 2.0,
                     ahead_or_behind(best.offset)
-                )));
+                );
+                say.line(if is_synchronised(best) {
+                    say.style.strong(&text)
+                } else {
+                    say.style.bad(&format!(
+                        "{text}, but set by nothing: do not set others by it"
+                    ))
+                });
             }
             if !self.told {
                 for item in items {
@@ -155,8 +180,29 @@ impl Talk for Ntp {
     }
 }
 
+/// The reply that can mislead least: that of the shortest way (RFC 5905 section 10).
+fn best<'a>(replies: &[&'a Reply]) -> Option<&'a Reply> {
+    let timed = replies.iter().filter(|reply| reply.packet.stratum != 0);
+    timed.min_by(|a, b| a.rtt.total_cmp(&b.rtt)).copied()
+}
+
+/// Whether the server says that its clock is set by something (RFC 5905 section 7.3).
+const fn is_synchronised(reply: &Reply) -> bool {
+    reply.packet.leap != 3 && matches!(reply.packet.stratum, 1..=15)
+}
+
+/// An offset with its sign, to the microsecond; none is never negative.
+fn signed(offset: f64) -> String {
+    format!("{:+.6} s", if is_none(offset) { 0.0 } else { offset })
+}
+
+/// Whether an offset is less than what is printed.
+fn is_none(offset: f64) -> bool {
+    offset.abs() < 0.5e-6
+}
+
 fn ahead_or_behind(offset: f64) -> String {
-    if offset == 0.0 {
+    if is_none(offset) {
         return "in step with this one".to_owned();
     }
     let way = if offset > 0.0 { "ahead" } else { "behind" };
@@ -166,6 +212,7 @@ fn ahead_or_behind(offset: f64) -> String {
 /// Seconds in the unit that reads best.
 fn span(seconds: f64) -> String {
     match seconds {
+        s if s < 1e-6 => format!("{:.0} ns", s * 1e9),
         s if s < 1e-3 => format!("{:.0} µs", s * 1e6),
         s if s < 1.0 => format!("{:.3} ms", s * 1e3),
         s if s < 120.0 => format!("{s:.3} s"),
@@ -189,7 +236,7 @@ fn server(body: &Found) -> Vec<String> {
     };
     let id = packet.reference_id;
     let reference = match packet.stratum {
-        0 => format!("refuses with code {}", letters(id)),
+        0 => refusal(id),
         1 => format!("reference {}", letters(id)),
         _ => format!(
             "reference {} (an address, or part of a hash of one)",
@@ -213,6 +260,17 @@ fn server(body: &Found) -> Vec<String> {
             span(packet.root_dispersion.as_f64())
         ),
     ]
+}
+
+/// What a server without a time says instead (RFC 5905 section 7.4).
+fn refusal(code: [u8; 4]) -> String {
+    let meaning = match &code {
+        b"RATE" => " (asked too often)",
+        b"DENY" | b"RSTR" => " (it does not serve this host)",
+        b"INIT" | b"STEP" => " (its own clock is not set yet)",
+        _ => "",
+    };
+    format!("refused with code {}{meaning}", letters(code))
 }
 
 /// The letters of a reference identifier; what is none comes from a stranger and is not shown as it is.
@@ -241,6 +299,7 @@ mod tests {
     fn offsets_say_which_clock_is_ahead() {
         for (offset, text) in [
             (0.0, "in step with this one"),
+            (-0.000_000_4, "in step with this one"),
             (0.000_012, "12 µs ahead"),
             (-0.001_5, "1.500 ms behind"),
             (3.25, "3.250 s ahead"),
@@ -249,6 +308,79 @@ mod tests {
         ] {
             assert_eq!(ahead_or_behind(offset), text);
         }
+    }
+
+    fn reply(stratum: u8, leap: u8, offset: f64) -> Reply {
+        let packet = crate::wire::ntp::Ntp {
+            stratum,
+            leap,
+            reference_id: *b"RATE",
+            ..Default::default()
+        };
+        Reply {
+            packet,
+            origin: packet.origin,
+            arrival: packet.origin,
+            rtt: 0.02,
+            offset,
+        }
+    }
+
+    /// What is said of these replies to one request each, but for what the server says of itself.
+    fn said(replies: &[Reply], sent: usize) -> Vec<String> {
+        let mut ntp = Ntp::parse_from(["ntp", "h"]);
+        let mut say = Say::default();
+        (0..sent).for_each(|_| ntp.sent());
+        for (index, reply) in replies.iter().enumerate() {
+            let request = u8::try_from(index + 1).unwrap();
+            let item = Item::Reply(*reply);
+            ntp.seen(
+                &Seen::Ntp(crate::measurement::ntp::Seen { request, item }),
+                &mut say,
+            );
+        }
+        let body = Found {
+            when: Default::default(),
+            target: "h".to_owned(),
+            ttr: None,
+            destination: None,
+            source: None,
+            family: crate::measurement::machine::Family::V4,
+            server: None,
+            outcome: Result::Items(replies.iter().copied().map(Item::Reply).collect()),
+            zones: Default::default(),
+        };
+        let outcome = Outcome {
+            bodies: vec![Body::Ntp(body)],
+            carry: crate::measurement::Carry::Nothing,
+            answered: true,
+        };
+        ntp.summary(&outcome, &mut say);
+        say.text().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_refusal_is_told_instead_of_an_offset() {
+        assert_eq!(
+            said(&[reply(0, 3, -1.5e9)], 2),
+            [
+                "request=1 refused with code RATE (asked too often)",
+                "--- h: 2 asked, 1 answered, 1 still awaited",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_time_of_a_server_that_is_not_synchronised_is_not_recommended() {
+        for (stratum, leap) in [(16, 0), (2, 3)] {
+            let lines = said(&[reply(stratum, leap, -0.000_000_1)], 1);
+            assert_eq!(
+                lines[2],
+                "    offset +0.000000 s ± 0.010000 s (least delay): the server's clock is in step with this one, but set \
+                 by nothing: do not set others by it"
+            );
+        }
+        assert!(!said(&[reply(2, 0, 1.0)], 1)[2].contains("set others"));
     }
 
     #[test]

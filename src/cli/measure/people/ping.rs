@@ -33,8 +33,8 @@ pub(super) struct Ping {
     /// seconds, as in 0.2.
     #[arg(short, long, default_value = "1s", value_parser = interval, value_name = "DURATION")]
     interval: Duration,
-    /// Octets of data after the ICMP header, 32 to 4068.
-    #[arg(short, long, default_value_t = 56, value_name = "OCTETS")]
+    /// Octets of data after the ICMP header, 32 to 4048.
+    #[arg(short, long, default_value_t = 56, value_name = "OCTETS", value_parser = clap::value_parser!(u32).range(32..=4048))]
     size: u32,
     /// Send from this address or through this interface.
     #[arg(short = 'I', long, value_name = "ADDRESS|NAME")]
@@ -46,14 +46,31 @@ pub(super) struct Ping {
     form: Form,
     #[arg(skip)]
     destination: Option<IpAddr>,
+    /// Requests that left.
+    #[arg(skip)]
+    sent: usize,
+    /// The last request was answered.
+    #[arg(skip)]
+    complete: bool,
+}
+
+impl Ping {
+    /// Requests to send.
+    const fn requests(&self) -> u32 {
+        match self.count {
+            0 => MOST,
+            count => count,
+        }
+    }
 }
 
 impl Talk for Ping {
+    fn check(&self) -> Result<(), String> {
+        self.addresses.check(&self.target)
+    }
+
     fn words(&self) -> Vec<String> {
-        let count = match self.count {
-            0 => MOST,
-            count => count,
-        };
+        let count = self.requests();
         let mut words = vec![
             "evping".to_owned(),
             self.addresses.word(&self.target).to_owned(),
@@ -78,15 +95,30 @@ impl Talk for Ping {
 
     fn begun(&mut self, to: IpAddr, from: IpAddr, say: &mut Say) {
         self.destination = Some(to);
-        let size = self.size.clamp(32, 4068);
         say.line(format!(
-            "PING {} ({to}) from {from}: {size} octets of data",
-            self.target
+            "PING {} ({to}) from {from}: {} octets of data",
+            self.target, self.size
         ));
+    }
+
+    fn sent(&mut self) {
+        self.sent += 1;
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete
     }
 
     fn seen(&mut self, seen: &Seen, say: &mut Say) {
         let Seen::Ping(seen) = seen else { return };
+        if let ping::Seen::Reply {
+            request,
+            duplicate: false,
+            ..
+        } = seen
+        {
+            self.complete |= *request == self.requests();
+        }
         if self.quiet {
             return;
         }
@@ -125,7 +157,7 @@ impl Talk for Ping {
     fn summary(&self, outcome: &Outcome, say: &mut Say) {
         for body in &outcome.bodies {
             let Body::Ping(body) = body else { continue };
-            let tally = Tally::of(&body.items);
+            let tally = Tally::of(&body.items, self.sent);
             let line = format!("--- {}: {tally}", self.target);
             say.line(if tally.is_good() {
                 say.style.good(&line)
@@ -147,10 +179,13 @@ struct Tally {
     lost: usize,
     errors: usize,
     duplicates: usize,
+    /// Sent when the run was interrupted, and neither answered nor lost yet.
+    awaited: usize,
 }
 
 impl Tally {
-    fn of(items: &[Item]) -> Self {
+    /// `sent`: requests that left.
+    fn of(items: &[Item], sent: usize) -> Self {
         let mut tally = Self::default();
         for item in items {
             match item {
@@ -160,11 +195,12 @@ impl Tally {
                 Item::Error(_) => tally.errors += 1,
             }
         }
+        tally.awaited = sent.saturating_sub(tally.rtts.len() + tally.lost);
         tally
     }
 
     const fn sent(&self) -> usize {
-        self.rtts.len() + self.lost
+        self.rtts.len() + self.lost + self.awaited
     }
 
     const fn is_good(&self) -> bool {
@@ -178,7 +214,11 @@ impl fmt::Display for Tally {
         if let Some(percent) = (100 * self.lost).checked_div(self.sent()) {
             write!(f, ", {} lost ({percent}%)", self.lost)?;
         }
-        for (count, what) in [(self.errors, "failed"), (self.duplicates, "again or late")] {
+        for (count, what) in [
+            (self.awaited, "still awaited"),
+            (self.errors, "failed"),
+            (self.duplicates, "again or late"),
+        ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
@@ -232,6 +272,59 @@ mod tests {
         assert_eq!(ping.words()[1], "-6");
         assert!(!ping.turn());
         assert!(!Ping::parse_from(["ping", "-4", "h"]).turn());
+    }
+
+    #[test]
+    fn the_reply_to_the_last_request_completes_the_run() {
+        let mut ping = Ping::parse_from(["ping", "-c2", "-q", "h"]);
+        let mut say = Say::default();
+        for (request, duplicate, complete) in
+            [(1, false, false), (2, true, false), (2, false, true)]
+        {
+            let reply = ping::Seen::Reply {
+                request,
+                rtt_ms: 1.0,
+                size: 56,
+                ttl: None,
+                duplicate,
+            };
+            ping.seen(&Seen::Ping(reply), &mut say);
+            assert_eq!(ping.is_complete(), complete);
+        }
+    }
+
+    #[test]
+    fn what_was_not_answered_when_interrupted_is_neither_lost_nor_forgotten() {
+        let items = [Item::Reply(ping::Reply::in_time(1.0)), Item::Lost];
+        assert_eq!(
+            Tally::of(&items, 3).to_string(),
+            "3 sent, 1 answered, 1 lost (33%), 1 still awaited"
+        );
+        assert_eq!(
+            Tally::of(&[Item::Error("no".to_owned())], 0).to_string(),
+            "0 sent, 0 answered, 1 failed"
+        );
+    }
+
+    #[test]
+    fn sizes_that_would_be_changed_silently_are_refused() {
+        for size in ["31", "4049", "x"] {
+            assert!(Ping::try_parse_from(["ping", "-s", size, "h"]).is_err());
+        }
+        assert!(Ping::try_parse_from(["ping", "-s", "4048", "h"]).is_ok());
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_in_the_family_is_refused() {
+        for (line, culprit) in [
+            ("ping -4 2001:db8::1", "leave -4 away"),
+            ("ping -6 192.0.2.1", "leave -6 away"),
+        ] {
+            let refusal = Ping::parse_from(line.split(' ')).check().unwrap_err();
+            assert!(refusal.contains(culprit), "{refusal}");
+        }
+        assert!(Ping::parse_from(["ping", " "]).check().is_err());
+        assert_eq!(Ping::parse_from(["ping", "-6", "h"]).check(), Ok(()));
     }
 
     #[test]

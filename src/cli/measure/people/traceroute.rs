@@ -23,7 +23,8 @@ use crate::{
                   summary says how\n  !F-1400              the next link takes 1400 octets\n  \
                   <MPLS:L=…>           the label that the probe travelled under\n  <syn,ack>            the answer \
                   is a TCP segment with these flags\n  (again) (late 2)     a second answer, or one to the probe two \
-                  before\n\nExamples:\n  starling measure traceroute host.example\n  starling measure traceroute \
+                  before\n  ittl=5               the hop limit that the probe still had, if not 1\n  (sent on to …)       where \
+                  the probe was going, if not to the target any more\n\nExamples:\n  starling measure traceroute host.example\n  starling measure traceroute \
                   --tcp --port 443 --names host.example\n  starling measure traceroute -6 --icmp --queries 1 \
                   --max-hops 20 host.example\n\nExits with 0 if the target answered, with 1 if it did not."
 )]
@@ -126,6 +127,16 @@ fn octet(text: &str) -> Result<u8, String> {
 }
 
 impl Talk for Traceroute {
+    fn check(&self) -> Result<(), String> {
+        if self.first_hop > self.max_hops {
+            return Err(format!(
+                "--first-hop {} lies beyond --max-hops {}",
+                self.first_hop, self.max_hops
+            ));
+        }
+        self.addresses.check(&self.target)
+    }
+
     fn words(&self) -> Vec<String> {
         let mut words = vec![
             "evtraceroute".to_owned(),
@@ -378,10 +389,11 @@ impl Way {
             }
             (None, None) => "not reached; nobody answered".to_owned(),
         };
-        format!(
-            "{how_far}; {} probes, {} without an answer",
-            self.probes, self.lost
-        )
+        let probes = match self.probes {
+            1 => "1 probe".to_owned(),
+            probes => format!("{probes} probes"),
+        };
+        format!("{how_far}; {probes}, {} without an answer", self.lost)
     }
 }
 
@@ -425,6 +437,15 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_first_hop_beyond_the_last_one_is_refused() {
+        let refused = |line: &str| Traceroute::parse_from(line.split(' ')).check().is_err();
+        assert!(refused("traceroute -f 9 -m 3 h"));
+        assert!(refused("traceroute -f 33 h"));
+        assert!(!refused("traceroute -f 32 h"));
+        assert!(refused("traceroute -4 ::1"));
     }
 
     fn answer(from: &str, rtt: f64, detail: Detail) -> Answer {
@@ -527,7 +548,7 @@ mod tests {
             ),
             (
                 hops(vec![(1, Item::Lost)]),
-                "not reached; nobody answered; 1 probes, 1 without an answer",
+                "not reached; nobody answered; 1 probe, 1 without an answer",
             ),
             (
                 Trace::Failed("address not allowed".to_owned()),
