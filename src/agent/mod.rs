@@ -69,8 +69,8 @@ use beacon::Beacons;
 use memory::Memory;
 use pulse::Pulse;
 use runs::Finished;
+use start::{SessionTask, Windows};
 use storage::Message;
-use vitals::Question;
 
 /// How often the probe looks after itself: addresses, starts (`controller-protocol` section 2.6).
 const PASS: Duration = Duration::from_secs(180);
@@ -182,18 +182,11 @@ struct Agent {
     status: Arc<Status>,
     storage: mpsc::Sender<Message>,
     storage_task: tokio::task::JoinHandle<()>,
-    session_events: mpsc::Receiver<SessionEvent>,
-    session_task: tokio::task::JoinHandle<()>,
-    /// Tells the session to end.
-    stopping: watch::Sender<bool>,
+    session: SessionTask,
     /// What periodic DNS runs counted since the start.
     dns: Counts,
     outside: Outside,
-    /// The status socket's questions to the main loop.
-    questions: mpsc::Receiver<Question>,
-    /// Status socket and metrics.
-    windows: JoinSet<()>,
-    socket: PathBuf,
+    windows: Windows,
     /// Absent unless wanted.
     beacons: Option<Beacons>,
     pulse: Pulse,
@@ -215,14 +208,14 @@ impl Agent {
                 () = &mut stop => return,
                 () = due_at(&self.net, due) => self.decide(schedule::Input::Deadline),
                 Some(finished) = self.runs.join_next() => self.finished(finished),
-                event = self.session_events.recv() => match event {
+                event = self.session.events.recv() => match event {
                     Some(event) => self.heard(event).await,
                     // The session task never ends by itself.
                     None => return,
                 },
                 () = sleep_until(self.next_pass) => self.pass().await,
                 () = at(self.clock, self.next_beat) => self.beat(),
-                Some(question) = self.questions.recv() => {
+                Some(question) = self.windows.questions.recv() => {
                     // Who asked may have gone.
                     let _ = question.send(self.jobs());
                 }
@@ -240,20 +233,17 @@ impl Agent {
             leaving,
             storage,
             storage_task,
-            session_task,
-            session_events,
-            stopping,
+            session,
             clock,
             outside,
             mut windows,
-            socket,
             status,
             ..
         } = self;
         tracing::info!("stopping");
-        windows.abort_all();
+        windows.tasks.abort_all();
         // The next agent takes its place anyway.
-        let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_file(windows.socket);
         outside.notify.stopping();
         leaving.send_replace(true);
         drop(storage);
@@ -270,9 +260,9 @@ impl Agent {
                 .await
                 .is_ok();
         }
-        let _ = stopping.send(true);
-        drop(session_events);
-        ended &= tokio::time::timeout_at(until, session_task).await.is_ok();
+        let _ = session.stopping.send(true);
+        drop(session.events);
+        ended &= tokio::time::timeout_at(until, session.task).await.is_ok();
         if !ended {
             tracing::warn!(
                 "not everything ended in time: what was written stays, results that the disk did not take are lost"

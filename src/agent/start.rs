@@ -10,11 +10,11 @@ use std::{
 
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 
 use super::{
-    Agent, AgentError, Event, Outside, Status,
+    Agent, AgentError, Event, Outside, Status, Stored,
     beacon::Beacons,
     memory::Memory,
     names::resolve_through,
@@ -23,12 +23,13 @@ use super::{
     source::session_sources,
     storage::Storage,
     tables::{MAIN, MEASUREMENTS},
-    vitals::Vitals,
+    vitals::{Question, Vitals},
     window::{self, Window},
 };
 use crate::{
     clock::Clock,
     config::{Config, Server, TeeTo},
+    dialect::Dialect,
     key::{HostKey, ProbeKey},
     measurement::{Rules, Version, dns::Counts},
     net::{self, Net},
@@ -38,7 +39,7 @@ use crate::{
     },
     report,
     schedule::{self, Limits, Schedule},
-    session::{self, RegistrationServer, ServerList, interpreter::Interpreter},
+    session::{self, RegistrationServer, ServerList, SessionEvent, interpreter::Interpreter},
     spool,
     upload::Own,
 };
@@ -75,50 +76,33 @@ impl Agent {
         ));
         let (tunnel_end, tunnel) = session::ssh::tunnel();
         let (pulse, heart) = pulse();
-        let (storage, stored) = Storage::open(
-            &config.data_dir.join("spool"),
-            spool_limits(config),
-            Own {
-                interval: config.upload.interval,
-                ..Own::default()
-            },
-            config.dialect,
-            seed ^ 2,
-            clock,
-            tunnel,
-            Arc::clone(&status),
-        )?;
+        let (storage, stored) = open_storage(config, clock, seed ^ 2, tunnel, &status)?;
 
         let beacons = config
             .registration
             .dns_beacons
             .then(|| Beacons::new(key.sos_id()));
-        let (stopping, shutdown) = watch::channel(false);
-        let (storage_inbox, inbox) = mpsc::channel(INBOX);
-        let (events, session_events) = mpsc::channel(SESSION_EVENTS);
-        let session_task = tokio::spawn(session::ssh::run(
+        let (inbox, finished) = mpsc::channel(INBOX);
+        let session = SessionTask::start(
             session_config(config, servers, hostname, memory.count_start()),
+            config.dialect,
             clock,
             seed ^ 3,
             key,
-            resolve_through(net.clone()),
-            Interpreter::new(config.dialect),
-            events,
+            net.clone(),
             tunnel_end,
-            shutdown,
-        ));
+        );
         let tables = memory.tables();
         let (question, questions) = mpsc::channel(1);
-        let window = Arc::new(Window {
+        let window = Window {
             status: Arc::clone(&status),
             stored,
             vitals: Arc::new(Vitals::new(clock, question, pulse.clone())),
             troubles: outside.troubles.clone(),
             net: net.clone(),
             confinement: outside.confinement.clone(),
-        });
-        let socket = window::place(outside.runtime_dir.as_deref(), &config.data_dir);
-        let windows = open_windows(config, window, &socket, outside.runtime_dir.is_some());
+        };
+        let windows = Windows::open(config, window, questions, outside.runtime_dir.as_deref());
         let mut agent = Self {
             clock,
             config: config.clone(),
@@ -133,18 +117,14 @@ impl Agent {
             memory,
             tables,
             status,
-            storage: storage_inbox,
-            storage_task: tokio::spawn(storage.run(inbox, heart)),
-            session_events,
-            session_task,
+            storage: inbox,
+            storage_task: tokio::spawn(storage.run(finished, heart)),
+            session,
             leaving: watch::channel(false).0,
-            stopping,
             repeats: BTreeMap::new(),
             dns: Counts::default(),
             outside,
-            questions,
             windows,
-            socket,
             beacons,
             pulse,
             is_ready: false,
@@ -166,6 +146,90 @@ impl Agent {
                 self.apply(name);
             }
         }
+    }
+}
+
+/// The session's task, which lives as long as the agent.
+pub(super) struct SessionTask {
+    pub(super) events: mpsc::Receiver<SessionEvent>,
+    pub(super) task: JoinHandle<()>,
+    /// Tells it to end.
+    pub(super) stopping: watch::Sender<bool>,
+}
+
+impl SessionTask {
+    fn start(
+        config: session::ssh::Config,
+        dialect: Dialect,
+        clock: Clock,
+        seed: u64,
+        key: ProbeKey,
+        net: Net,
+        tunnel: session::ssh::TunnelEnd,
+    ) -> Self {
+        let (stopping, shutdown) = watch::channel(false);
+        let (sender, events) = mpsc::channel(SESSION_EVENTS);
+        let task = tokio::spawn(session::ssh::run(
+            config,
+            clock,
+            seed,
+            key,
+            resolve_through(net),
+            Interpreter::new(dialect),
+            sender,
+            tunnel,
+            shutdown,
+        ));
+        Self {
+            events,
+            task,
+            stopping,
+        }
+    }
+}
+
+/// What others look in by: the status socket, and metrics if they are wanted.
+pub(super) struct Windows {
+    pub(super) tasks: JoinSet<()>,
+    /// Where the status socket lies.
+    pub(super) socket: PathBuf,
+    /// What they ask the main loop.
+    pub(super) questions: mpsc::Receiver<Question>,
+}
+
+impl Windows {
+    fn open(
+        config: &Config,
+        window: Window,
+        questions: mpsc::Receiver<Question>,
+        runtime_dir: Option<&Path>,
+    ) -> Self {
+        let window = Arc::new(window);
+        let socket = window::place(runtime_dir, &config.data_dir);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(look_out(
+            Arc::clone(&window),
+            socket.clone(),
+            runtime_dir.is_some(),
+        ));
+        if config.metrics.enabled {
+            tasks.spawn(scrape::serve(window, config.metrics.listen));
+        }
+        Self {
+            tasks,
+            socket,
+            questions,
+        }
+    }
+}
+
+/// Opens the status socket and serves it. A probe without one measures all the same.
+async fn look_out(window: Arc<Window>, socket: PathBuf, for_group: bool) {
+    match window::open(&socket, for_group) {
+        Ok(listener) => window.serve(listener).await,
+        Err(error) => tracing::warn!(
+            socket = %socket.display(), %error, "no status socket: `starling status` will not work"
+        ),
     }
 }
 
@@ -223,6 +287,30 @@ fn net_config(config: &Config, seed: u64) -> net::Config {
         source_v6: config.source.ipv6.clone(),
         ..net::Config::new(seed)
     }
+}
+
+fn open_storage(
+    config: &Config,
+    clock: Clock,
+    seed: u64,
+    tunnel: session::Tunnel,
+    status: &Arc<Status>,
+) -> Result<(Storage, watch::Receiver<Stored>), AgentError> {
+    let own = Own {
+        interval: config.upload.interval,
+        ..Own::default()
+    };
+    let opened = Storage::open(
+        &config.data_dir.join("spool"),
+        spool_limits(config),
+        own,
+        config.dialect,
+        seed,
+        clock,
+        tunnel,
+        Arc::clone(status),
+    )?;
+    Ok(opened)
 }
 
 fn spool_limits(config: &Config) -> spool::Limits {
@@ -338,29 +426,4 @@ pub fn servers(configured: &[Server]) -> Result<Vec<RegistrationServer>, AgentEr
             })
         })
         .collect()
-}
-
-/// Starts what others can look in by: the status socket, and metrics if they are wanted.
-fn open_windows(
-    config: &Config,
-    window: Arc<Window>,
-    socket: &Path,
-    for_group: bool,
-) -> JoinSet<()> {
-    let mut windows = JoinSet::new();
-    windows.spawn(look_out(Arc::clone(&window), socket.to_owned(), for_group));
-    if config.metrics.enabled {
-        windows.spawn(scrape::serve(window, config.metrics.listen));
-    }
-    windows
-}
-
-/// Opens the status socket and serves it. A probe without one measures all the same.
-async fn look_out(window: Arc<Window>, socket: PathBuf, for_group: bool) {
-    match window::open(&socket, for_group) {
-        Ok(listener) => window.serve(listener).await,
-        Err(error) => tracing::warn!(
-            socket = %socket.display(), %error, "no status socket: `starling status` will not work"
-        ),
-    }
 }
