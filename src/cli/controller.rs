@@ -1,14 +1,54 @@
 //! `starling controller`: registration server and controller of a private network.
 
+use std::{net::SocketAddr, path::PathBuf};
+
 use anyhow::Context as _;
+use clap::Args;
 use tokio::sync::{mpsc, watch};
 
-use super::{ControllerArgs, Exit, Failure, Outcome, interrupted, print, serve, wide_seed};
+use super::{Exit, Failure, LogArgs, Outcome, interrupted, print, serve, wide_seed};
 use crate::{
     clock::Clock,
     config::{self, LogFormat, LogLevel},
     controller::{self, Config, Event, config::Approval},
 };
+
+#[derive(Args, Debug)]
+pub(super) struct ControllerArgs {
+    /// The configuration file.
+    #[arg(long, env = "STARLING_CONTROLLER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read the configuration, say whether it can be used, and stop.
+    #[arg(long)]
+    check: bool,
+    /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
+    #[arg(long)]
+    print_config: bool,
+    /// Where keys, the register of probes and accepted results are kept.
+    #[arg(long, env = "STARLING_CONTROLLER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address and port of the registration server.
+    #[arg(
+        long,
+        env = "STARLING_REGISTRATION_LISTEN",
+        value_name = "ADDRESS:PORT"
+    )]
+    registration_listen: Option<SocketAddr>,
+    /// Address and port of the controller.
+    #[arg(long, env = "STARLING_CONTROLLER_LISTEN", value_name = "ADDRESS:PORT")]
+    controller_listen: Option<SocketAddr>,
+    /// The controller's host as probes are told to connect to it, where that differs from the address listened on.
+    #[arg(long, env = "STARLING_CONTROLLER_HOST", value_name = "HOST")]
+    advertise_host: Option<String>,
+    /// Let every probe that asks take part.
+    #[arg(long, env = "STARLING_APPROVE_ALL")]
+    approve_all: bool,
+    /// Append each RESULT line that was accepted to this file.
+    #[arg(long, env = "STARLING_CONTROLLER_ACCEPTED", value_name = "FILE")]
+    accepted: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
 
 /// Events that may wait for the log; what comes while it is full is not logged.
 const EVENTS: usize = 256;

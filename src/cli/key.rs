@@ -1,10 +1,45 @@
 //! `starling key`: the probe's identity.
 
-use super::{Exit, Failure, KeyArgs, KeyCommand, Outcome, print};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{Exit, Failure, Outcome, print};
 use crate::{
-    config::key_file,
+    config::{DATA_DIR, key_file},
     key::{KeyType, ProbeKey},
 };
+
+#[derive(Args, Debug)]
+pub(super) struct KeyArgs {
+    /// The probe's private key file; by default `probe_key` in the data directory.
+    #[arg(long, env = "STARLING_KEY_FILE", global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// The data directory.
+    #[arg(
+        long,
+        env = "STARLING_DATA_DIR",
+        global = true,
+        value_name = "DIR",
+        default_value = DATA_DIR
+    )]
+    data_dir: PathBuf,
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Print the line to register.
+    Show,
+    /// Make a new Ed25519 key. Refuses to replace one.
+    Generate,
+    /// Take over an existing private key, for example one of the official probe. Refuses to replace one.
+    Import {
+        /// The private key file, as OpenSSH or OpenSSL makes it, without a passphrase.
+        file: PathBuf,
+    },
+}
 
 pub(super) fn main(args: &KeyArgs) -> Outcome {
     let path = key_file(args.key_file.as_deref(), &args.data_dir);

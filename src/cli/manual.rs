@@ -3,18 +3,56 @@
 //! Both are made from the declarations of the command line, at any time and by any installed binary, so neither can be
 //! of another version than the program.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
-use clap::Command;
+use clap::{Args, Command, ValueEnum};
 use clap_complete::{Generator, shells};
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
 };
 
-use super::{CompletionsArgs, Exit, Failure, ManArgs, Outcome, Shell, measure, print};
+use super::{Exit, Failure, Outcome, measure, print};
 use crate::config::DATA_DIR;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  starling man | man -l -
+  starling man measure ping | man -l -
+  starling man --all /usr/local/share/man/man1")]
+pub(super) struct ManArgs {
+    /// Write every page to this directory instead, made if it is missing.
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    all: Option<PathBuf>,
+    /// The words of a command, such as `run` or `measure ping`; without them, the program's own page.
+    #[arg(value_name = "COMMAND")]
+    page: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  starling completions bash > ~/.local/share/bash-completion/completions/starling
+  starling completions zsh > /usr/local/share/zsh/site-functions/_starling
+  starling completions fish > ~/.config/fish/completions/starling.fish")]
+pub(super) struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// The shells that can be told.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
 
 /// The names of the exit codes, as the pages list them.
 const EXITS: [(Exit, &str); 8] = [

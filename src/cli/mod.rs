@@ -1,4 +1,4 @@
-//! The command line: one subcommand each, declared once and acted on elsewhere.
+//! The command line: one file a subcommand, with its flags, declared once, and what it makes of them.
 //!
 //! Data goes to standard output, talk to standard error. Errors are printed once, as a chain. Exit codes
 //! mean something: see [`Exit`].
@@ -16,7 +16,6 @@ mod status;
 
 use std::{
     ffi::OsString,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -25,8 +24,7 @@ use std::{
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::{
-    config::{Config, ConfigError, DATA_DIR, LogFormat, LogLevel, Server, parse_duration},
-    dialect::Dialect,
+    config::{Config, ConfigError, LogFormat, LogLevel, Server},
     observe,
 };
 
@@ -97,25 +95,25 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Try everything at once on this machine: registration server, controller, targets and one probe on loopback.
-    Lab(LabArgs),
+    Lab(lab::LabArgs),
     /// Run a probe: register, keep the session, measure, upload.
-    Run(RunArgs),
+    Run(run::RunArgs),
     /// Run a registration server and controller for a network of one's own.
-    Controller(ControllerArgs),
+    Controller(controller::ControllerArgs),
     /// Measure once, now: ping, traceroute, dns, tls, http, ntp, or a command in the controller's language.
-    Measure(MeasureArgs),
+    Measure(measure::MeasureArgs),
     /// Say how the running probe stands, and what it lacks.
-    Status(StatusArgs),
+    Status(status::StatusArgs),
     /// Look the host over, before and after installation: each finding with its remedy.
-    Check(CheckArgs),
+    Check(check::CheckArgs),
     /// Show, make or import the probe's key.
-    Key(KeyArgs),
+    Key(key::KeyArgs),
     /// Take over the key and the settings of the official probe that is installed here, or of a container's.
-    Migrate(MigrateArgs),
+    Migrate(migrate::MigrateArgs),
     /// Print the manual page of the program or of one of its commands.
-    Man(ManArgs),
+    Man(manual::ManArgs),
     /// Print what a shell needs to complete this program's command line.
-    Completions(CompletionsArgs),
+    Completions(manual::CompletionsArgs),
 }
 
 /// What is said while running, for the long-running commands.
@@ -176,306 +174,6 @@ impl ProbeArgs {
         }
         Ok(config)
     }
-}
-
-#[derive(Args, Debug)]
-struct LabArgs {
-    /// Stop by itself after this long; exit 0 only if results of every scheduled measurement were accepted.
-    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
-    run_for: Option<Duration>,
-    /// Append each RESULT line that the controller accepted to this file.
-    #[arg(long, value_name = "FILE")]
-    accepted: Option<PathBuf>,
-    /// Time between uploads.
-    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "5s")]
-    upload_interval: Duration,
-    /// Keep keys and state here; without it, in a temporary directory.
-    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// The form of results and options.
-    #[arg(
-        long,
-        env = "STARLING_DIALECT",
-        default_value_t,
-        value_name = "DIALECT"
-    )]
-    dialect: Dialect,
-    #[command(flatten)]
-    log: LogArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-struct RunArgs {
-    /// The configuration file; without it, the defaults.
-    #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Read the configuration, say whether it can be used, and stop.
-    #[arg(long)]
-    check: bool,
-    /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
-    #[arg(long)]
-    print_config: bool,
-    #[command(flatten)]
-    probe: ProbeArgs,
-    /// The form of results and options.
-    #[arg(long, env = "STARLING_DIALECT", value_name = "DIALECT")]
-    dialect: Option<Dialect>,
-    /// Time between uploads until the controller names its own.
-    #[arg(long, env = "STARLING_UPLOAD_INTERVAL", value_parser = parse_duration, value_name = "DURATION")]
-    upload_interval: Option<Duration>,
-    /// Measure private and loopback addresses too.
-    #[arg(long, env = "STARLING_ALLOW_ANY_ADDRESS")]
-    allow_any_address: bool,
-    /// Serve metrics and health here, over HTTP: `127.0.0.1:9469`.
-    #[arg(long, env = "STARLING_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
-    metrics_listen: Option<SocketAddr>,
-    /// Copy results to this file, one JSON object a line, rotated; `-` for standard output.
-    #[arg(long, env = "STARLING_TEE", value_name = "FILE")]
-    tee: Option<PathBuf>,
-    #[command(flatten)]
-    log: LogArgs,
-}
-
-#[derive(Args, Debug)]
-struct ControllerArgs {
-    /// The configuration file.
-    #[arg(long, env = "STARLING_CONTROLLER_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Read the configuration, say whether it can be used, and stop.
-    #[arg(long)]
-    check: bool,
-    /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
-    #[arg(long)]
-    print_config: bool,
-    /// Where keys, the register of probes and accepted results are kept.
-    #[arg(long, env = "STARLING_CONTROLLER_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-    /// Address and port of the registration server.
-    #[arg(
-        long,
-        env = "STARLING_REGISTRATION_LISTEN",
-        value_name = "ADDRESS:PORT"
-    )]
-    registration_listen: Option<SocketAddr>,
-    /// Address and port of the controller.
-    #[arg(long, env = "STARLING_CONTROLLER_LISTEN", value_name = "ADDRESS:PORT")]
-    controller_listen: Option<SocketAddr>,
-    /// The controller's host as probes are told to connect to it, where that differs from the address listened on.
-    #[arg(long, env = "STARLING_CONTROLLER_HOST", value_name = "HOST")]
-    advertise_host: Option<String>,
-    /// Let every probe that asks take part.
-    #[arg(long, env = "STARLING_APPROVE_ALL")]
-    approve_all: bool,
-    /// Append each RESULT line that was accepted to this file.
-    #[arg(long, env = "STARLING_CONTROLLER_ACCEPTED", value_name = "FILE")]
-    accepted: Option<PathBuf>,
-    #[command(flatten)]
-    log: LogArgs,
-}
-
-#[derive(Args, Debug)]
-#[command(
-    override_usage = "starling measure [OPTIONS] <TYPE> [OPTIONS OF THE TYPE] <TARGET>\n       starling measure \
-                      [OPTIONS] <VERB> [OPTIONS OF THE CONTROLLER'S LANGUAGE] <TARGET>",
-    after_help = "\
-Types, each with its own --help:
-  ping        echo requests and their round-trip times     starling measure ping host.example
-  traceroute  the routers on the way                       starling measure traceroute --names host.example
-  dns         what a name server answers                   starling measure dns @192.0.2.53 example.org AAAA
-  tls         a server's certificates                      starling measure tls host.example
-  http        what a web server answers, and how fast      starling measure http http://host.example/
-  ntp         how far two clocks are apart                 starling measure ntp time.example
-
-A type talks to people: long options, lines as things happen, a summary; --json or --result for its result alone. \
-Any address may be measured.
-
-A verb (evping, evtraceroute, evtdig, evsslgetcert, evhttpget, evntp) is a command as controllers send it: its options \
-have one letter and their own defaults, it prints the RESULT line and nothing else, --dialect says how it is read, and \
-private addresses are refused without --allow-any-address. Our own flags stand before the verb.
-  starling measure evping -4 -c 3 -A 1001 198.51.100.2
-
-Exits with 0 if there was an answer, 1 if there was none, 64 if the command cannot be used, 77 for lack of privilege."
-)]
-struct MeasureArgs {
-    /// Verbs only: measure private and loopback addresses too.
-    #[arg(long)]
-    allow_any_address: bool,
-    /// Verbs only: the form of results and options.
-    #[arg(
-        long,
-        env = "STARLING_DIALECT",
-        default_value_t,
-        value_name = "DIALECT"
-    )]
-    dialect: Dialect,
-    /// Write what was asked for and what came back, with times, to this file.
-    #[arg(long, value_name = "FILE")]
-    transcript: Option<PathBuf>,
-    /// A type (ping …) or a verb (evping …), its options and its target.
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true,
-        value_name = "COMMAND"
-    )]
-    command: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Exits with 0 if an agent answered, 69 if none is there, 77 if it may not be asked; with --health, with 0 or 1."
-)]
-struct StatusArgs {
-    /// The data directory of the probe.
-    #[arg(
-        long,
-        env = "STARLING_DATA_DIR",
-        value_name = "DIR",
-        default_value = DATA_DIR
-    )]
-    data_dir: PathBuf,
-    /// The agent's own document, for programs.
-    #[arg(long)]
-    json: bool,
-    /// A health check: prints one line; exits with 0 if the probe is live (main loop and disk make progress), or with
-    /// `=ready` if its session stands too and an upload was accepted lately; else with 1.
-    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "live", require_equals = true, conflicts_with_all = ["json", "watch"])]
-    health: Option<Health>,
-    /// Ask again and again, every two seconds or as often as this.
-    #[arg(long, value_parser = parse_duration, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", require_equals = true)]
-    watch: Option<Duration>,
-}
-
-/// What a health check asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Health {
-    /// Main loop and disk make progress: what does not is to be restarted.
-    Live,
-    /// Besides, the session stands, and an upload was accepted in the last 15 minutes or three upload intervals.
-    Ready,
-}
-
-#[derive(Args, Debug)]
-#[command(
-    after_help = "Exits with 0 if nothing is a problem, warnings or not; else with 1.",
-    mut_arg("registration_servers", |servers| servers.help(
-        "Look at this server instead of the configured ones: `HOST:PORT=ssh-rsa AAAA…`. May be repeated"
-    ))
-)]
-struct CheckArgs {
-    /// Go to the network: look up names, and greet each registration server without logging in.
-    #[arg(long)]
-    network: bool,
-    /// The findings as JSON, for programs.
-    #[arg(long)]
-    json: bool,
-    /// The configuration file; without it, the defaults.
-    #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    probe: ProbeArgs,
-}
-
-#[derive(Args, Debug)]
-struct KeyArgs {
-    /// The probe's private key file; by default `probe_key` in the data directory.
-    #[arg(long, env = "STARLING_KEY_FILE", global = true, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// The data directory.
-    #[arg(
-        long,
-        env = "STARLING_DATA_DIR",
-        global = true,
-        value_name = "DIR",
-        default_value = DATA_DIR
-    )]
-    data_dir: PathBuf,
-    #[command(subcommand)]
-    command: KeyCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Print the line to register.
-    Show,
-    /// Make a new Ed25519 key. Refuses to replace one.
-    Generate,
-    /// Take over an existing private key, for example one of the official probe. Refuses to replace one.
-    Import {
-        /// The private key file, as OpenSSH or OpenSSL makes it, without a passphrase.
-        file: PathBuf,
-    },
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Looks in /etc/ripe-atlas, /var/atlas-probe, /home/atlas and the volumes of Docker and Podman. Deletes nothing, and \
-leaves the other probe as it is: stop it before this one starts. Run as root it gives what it writes to the owner of \
-the directory.
-
-Examples:
-  sudo starling migrate                            what there is, and what would be done
-  sudo starling migrate --apply
-  sudo starling migrate --from /srv/atlas --apply  a container's directory")]
-struct MigrateArgs {
-    /// Do it. Without this it is only said.
-    #[arg(long)]
-    apply: bool,
-    /// The directory of the other probe, or what is mounted into its container; without it, the usual places.
-    #[arg(long, value_name = "DIR")]
-    from: Option<PathBuf>,
-    /// Where our data is kept.
-    #[arg(
-        long,
-        env = "STARLING_DATA_DIR",
-        value_name = "DIR",
-        default_value = DATA_DIR
-    )]
-    data_dir: PathBuf,
-    /// Our private key file; by default `probe_key` in the data directory.
-    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Write what differs from our defaults to this configuration file; without it, it is printed.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Take the place of a key or configuration that is there, and keep that under another name.
-    #[arg(long)]
-    force: bool,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  starling man | man -l -
-  starling man measure ping | man -l -
-  starling man --all /usr/local/share/man/man1")]
-struct ManArgs {
-    /// Write every page to this directory instead, made if it is missing.
-    #[arg(long, value_name = "DIR", conflicts_with = "page")]
-    all: Option<PathBuf>,
-    /// The words of a command, such as `run` or `measure ping`; without them, the program's own page.
-    #[arg(value_name = "COMMAND")]
-    page: Vec<String>,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  starling completions bash > ~/.local/share/bash-completion/completions/starling
-  starling completions zsh > /usr/local/share/zsh/site-functions/_starling
-  starling completions fish > ~/.config/fish/completions/starling.fish")]
-struct CompletionsArgs {
-    /// Which shell.
-    #[arg(value_enum, value_name = "SHELL")]
-    shell: Shell,
-}
-
-/// The shells that can be told.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Shell {
-    Bash,
-    Zsh,
-    Fish,
 }
 
 impl ValueEnum for LogLevel {

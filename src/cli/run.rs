@@ -2,22 +2,58 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
+use clap::Args;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
-use super::{Exit, Failure, Outcome, RunArgs, interrupted, print, seed, serve};
+use super::{Exit, Failure, LogArgs, Outcome, ProbeArgs, interrupted, print, seed, serve};
 use crate::{
     agent,
     clock::Clock,
-    config::{Config, TeeTo},
+    config::{Config, TeeTo, parse_duration},
+    dialect::Dialect,
     observe::{log::Log, notify::Notify},
 };
+
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunArgs {
+    /// The configuration file; without it, the defaults.
+    #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Read the configuration, say whether it can be used, and stop.
+    #[arg(long)]
+    check: bool,
+    /// Print the configuration in force, made of defaults, file, environment and flags, and stop.
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    probe: ProbeArgs,
+    /// The form of results and options.
+    #[arg(long, env = "STARLING_DIALECT", value_name = "DIALECT")]
+    dialect: Option<Dialect>,
+    /// Time between uploads until the controller names its own.
+    #[arg(long, env = "STARLING_UPLOAD_INTERVAL", value_parser = parse_duration, value_name = "DURATION")]
+    upload_interval: Option<Duration>,
+    /// Measure private and loopback addresses too.
+    #[arg(long, env = "STARLING_ALLOW_ANY_ADDRESS")]
+    allow_any_address: bool,
+    /// Serve metrics and health here, over HTTP: `127.0.0.1:9469`.
+    #[arg(long, env = "STARLING_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// Copy results to this file, one JSON object a line, rotated; `-` for standard output.
+    #[arg(long, env = "STARLING_TEE", value_name = "FILE")]
+    tee: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
 
 pub(super) fn main(args: &RunArgs) -> Outcome {
     let config = configuration(args)?;

@@ -7,12 +7,48 @@ use std::{
     time::Duration,
 };
 
-use super::{Exit, Failure, Health, Outcome, StatusArgs, print};
+use clap::{Args, ValueEnum};
+
+use super::{Exit, Failure, Outcome, print};
 use crate::{
     agent,
-    config::DATA_DIR,
+    config::{DATA_DIR, parse_duration},
     observe::status::{Jobs, Queue, Report, SessionState, Tee, Trouble},
 };
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exits with 0 if an agent answered, 69 if none is there, 77 if it may not be asked; with --health, with 0 or 1."
+)]
+pub(super) struct StatusArgs {
+    /// The data directory of the probe.
+    #[arg(
+        long,
+        env = "STARLING_DATA_DIR",
+        value_name = "DIR",
+        default_value = DATA_DIR
+    )]
+    data_dir: PathBuf,
+    /// The agent's own document, for programs.
+    #[arg(long)]
+    json: bool,
+    /// A health check: prints one line; exits with 0 if the probe is live (main loop and disk make progress), or with
+    /// `=ready` if its session stands too and an upload was accepted lately; else with 1.
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, default_missing_value = "live", require_equals = true, conflicts_with_all = ["json", "watch"])]
+    health: Option<Health>,
+    /// Ask again and again, every two seconds or as often as this.
+    #[arg(long, value_parser = parse_duration, value_name = "INTERVAL", num_args = 0..=1, default_missing_value = "2s", require_equals = true)]
+    watch: Option<Duration>,
+}
+
+/// What a health check asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Health {
+    /// Main loop and disk make progress: what does not is to be restarted.
+    Live,
+    /// Besides, the session stands, and an upload was accepted in the last 15 minutes or three upload intervals.
+    Ready,
+}
 
 /// Where the unit's agent has its socket.
 const RUNTIME: &str = "/run/starling";

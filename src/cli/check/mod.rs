@@ -10,13 +10,37 @@ mod kernel;
 mod reach;
 mod running;
 
+use std::path::PathBuf;
+
+use clap::Args;
 use serde::Serialize;
 
-use super::{CheckArgs, Exit, Failure, Outcome, print, runtime, seed};
+use super::{Exit, Failure, Outcome, ProbeArgs, print, runtime, seed};
 use crate::{
     clock::Clock,
     net::{self, Net},
 };
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exits with 0 if nothing is a problem, warnings or not; else with 1.",
+    mut_arg("registration_servers", |servers| servers.help(
+        "Look at this server instead of the configured ones: `HOST:PORT=ssh-rsa AAAA…`. May be repeated"
+    ))
+)]
+pub(super) struct CheckArgs {
+    /// Go to the network: look up names, and greet each registration server without logging in.
+    #[arg(long)]
+    network: bool,
+    /// The findings as JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    /// The configuration file; without it, the defaults.
+    #[arg(long, env = "STARLING_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    probe: ProbeArgs,
+}
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -13,23 +13,50 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::Args;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{JoinError, JoinHandle},
     time::{Instant, interval_at, sleep},
 };
 
-use super::{Exit, Failure, LabArgs, Outcome, interrupted, print, seed, serve, wide_seed};
+use super::{Exit, Failure, LogArgs, Outcome, interrupted, print, seed, serve, wide_seed};
 use crate::{
     agent::{self, AgentError},
     clock::Clock,
-    config::{Config, LogFormat, LogLevel, Server},
+    config::{Config, LogFormat, LogLevel, Server, parse_duration},
     controller::{self, config::Measurement},
     dialect::Dialect,
     measurement::Kind,
 };
 use targets::Targets;
 use verdict::Verdict;
+
+#[derive(Args, Debug)]
+pub(super) struct LabArgs {
+    /// Stop by itself after this long; exit 0 only if results of every scheduled measurement were accepted.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
+    run_for: Option<Duration>,
+    /// Append each RESULT line that the controller accepted to this file.
+    #[arg(long, value_name = "FILE")]
+    accepted: Option<PathBuf>,
+    /// Time between uploads.
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION", default_value = "5s")]
+    upload_interval: Duration,
+    /// Keep keys and state here; without it, in a temporary directory.
+    #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The form of results and options.
+    #[arg(
+        long,
+        env = "STARLING_DIALECT",
+        default_value_t,
+        value_name = "DIALECT"
+    )]
+    dialect: Dialect,
+    #[command(flatten)]
+    log: LogArgs,
+}
 
 /// Events that may wait to be printed.
 const EVENTS: usize = 256;

@@ -12,10 +12,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::Args;
 
-use super::{
-    Exit, Failure, MeasureArgs, interrupted, policy_lifted_by_environment, print, runtime, seed,
-};
+use super::{Exit, Failure, interrupted, policy_lifted_by_environment, print, runtime, seed};
 use crate::{
     clock::Clock,
     config::DATA_DIR,
@@ -27,6 +26,54 @@ use crate::{
     net::{self, Event, Net, recording},
     result::Document,
 };
+
+#[derive(Args, Debug)]
+#[command(
+    override_usage = "starling measure [OPTIONS] <TYPE> [OPTIONS OF THE TYPE] <TARGET>\n       starling measure \
+                      [OPTIONS] <VERB> [OPTIONS OF THE CONTROLLER'S LANGUAGE] <TARGET>",
+    after_help = "\
+Types, each with its own --help:
+  ping        echo requests and their round-trip times     starling measure ping host.example
+  traceroute  the routers on the way                       starling measure traceroute --names host.example
+  dns         what a name server answers                   starling measure dns @192.0.2.53 example.org AAAA
+  tls         a server's certificates                      starling measure tls host.example
+  http        what a web server answers, and how fast      starling measure http http://host.example/
+  ntp         how far two clocks are apart                 starling measure ntp time.example
+
+A type talks to people: long options, lines as things happen, a summary; --json or --result for its result alone. \
+Any address may be measured.
+
+A verb (evping, evtraceroute, evtdig, evsslgetcert, evhttpget, evntp) is a command as controllers send it: its options \
+have one letter and their own defaults, it prints the RESULT line and nothing else, --dialect says how it is read, and \
+private addresses are refused without --allow-any-address. Our own flags stand before the verb.
+  starling measure evping -4 -c 3 -A 1001 198.51.100.2
+
+Exits with 0 if there was an answer, 1 if there was none, 64 if the command cannot be used, 77 for lack of privilege."
+)]
+pub(super) struct MeasureArgs {
+    /// Verbs only: measure private and loopback addresses too.
+    #[arg(long)]
+    allow_any_address: bool,
+    /// Verbs only: the form of results and options.
+    #[arg(
+        long,
+        env = "STARLING_DIALECT",
+        default_value_t,
+        value_name = "DIALECT"
+    )]
+    dialect: Dialect,
+    /// Write what was asked for and what came back, with times, to this file.
+    #[arg(long, value_name = "FILE")]
+    transcript: Option<PathBuf>,
+    /// A type (ping …) or a verb (evping …), its options and its target.
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<String>,
+}
 
 pub(super) fn main(args: &MeasureArgs) -> super::Outcome {
     let verb = args.command.first().map_or("", String::as_str);

@@ -13,13 +13,50 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
 
 use self::layout::{Found, Setting};
-use super::{Exit, Failure, MigrateArgs, Outcome, print};
+use super::{Exit, Failure, Outcome, print};
 use crate::{
-    config,
+    config::{self, DATA_DIR},
     key::{KeyError, ProbeKey},
 };
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Looks in /etc/ripe-atlas, /var/atlas-probe, /home/atlas and the volumes of Docker and Podman. Deletes nothing, and \
+leaves the other probe as it is: stop it before this one starts. Run as root it gives what it writes to the owner of \
+the directory.
+
+Examples:
+  sudo starling migrate                            what there is, and what would be done
+  sudo starling migrate --apply
+  sudo starling migrate --from /srv/atlas --apply  a container's directory")]
+pub(super) struct MigrateArgs {
+    /// Do it. Without this it is only said.
+    #[arg(long)]
+    apply: bool,
+    /// The directory of the other probe, or what is mounted into its container; without it, the usual places.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Where our data is kept.
+    #[arg(
+        long,
+        env = "STARLING_DATA_DIR",
+        value_name = "DIR",
+        default_value = DATA_DIR
+    )]
+    data_dir: PathBuf,
+    /// Our private key file; by default `probe_key` in the data directory.
+    #[arg(long, env = "STARLING_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Write what differs from our defaults to this configuration file; without it, it is printed.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the place of a key or configuration that is there, and keep that under another name.
+    #[arg(long)]
+    force: bool,
+}
 
 /// What is to be done, all of it known before any of it is begun.
 #[derive(Debug)]
