@@ -3,6 +3,7 @@
 //! `cargo test --test replay` prints what it did, which a test runner would hide, so it brings its own `main`.
 //!
 //! - Vectors: `STARLING_VECTORS`, by default `../shared/vectors`. Without them the test says so and passes.
+//! - Recordings of our own making: `tests/recordings`, in the form of the vectors.
 //! - Transcripts: `tests/transcripts/<kind>/*.transcript`. With `UPDATE=1` those that differ are rewritten for
 //!   review; the test fails all the same, so that nothing passes unseen.
 
@@ -24,9 +25,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let transcripts = replay::transcripts::run();
+    let constructed = replay::vectors::run_constructed();
     // Last, since its last line is the total that others read.
     let vectors = replay::vectors::run();
-    if vectors && transcripts {
+    if vectors && transcripts && constructed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
