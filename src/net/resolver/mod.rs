@@ -217,8 +217,8 @@ impl Resolver {
         })
     }
 
-    /// Sends a question from a new port and waits for its answer. An unreachable server is waited for like a
-    /// silent one, as long as the caller likes: it may come back before the next try.
+    /// Sends a question from a new port and waits for its answer, as long as the caller likes. A server that cannot be
+    /// reached is not waited for: the next try follows at once.
     async fn exchange(
         &self,
         (address, interface): &(IpAddr, Option<String>),
