@@ -86,9 +86,10 @@ impl Body {
     pub fn line(&self, head: &Head, dialect: Dialect) -> String {
         let style = Style::of(dialect);
         let mut line = Line::new(head, self.when);
-        match dialect {
-            Dialect::Reference => line.push_target(&self.target, self.ttr),
-            Dialect::Starla => line.push_ttr(self.ttr),
+        match (dialect, self.destination) {
+            // The example of the protocol reference has no name beside the address; without one it says what was asked.
+            (Dialect::Starla, Some(_)) => line.push_ttr(self.ttr),
+            _ => line.push_target(&self.target, self.ttr),
         }
         for (name, address) in [("dst_addr", self.destination), ("src_addr", self.source)] {
             if let Some(address) = address {

@@ -46,6 +46,8 @@ fn failures_before_anything_is_sent() {
         r#"RESULT { "dst_name":"nohost.example", "ttr":10.000000, "proto":"UDP", "af": 6, "result": [ { "error":"name resolution failed: nodename nor servname provided, or not known" } ] }
 "#
     );
+    // The other dialect has no name beside an address; here it is all that tells the target.
+    assert_eq!(run.line_as(None, Dialect::Starla), run.line());
 }
 
 #[test]
