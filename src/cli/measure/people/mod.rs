@@ -171,6 +171,11 @@ trait Talk {
         false
     }
 
+    /// What a person can do when nobody answers and nobody says why.
+    fn advice(&self) -> Option<String> {
+        None
+    }
+
     /// What stays unknown without raw sockets, if anything does.
     fn missing(&self) -> Option<&'static str> {
         None
@@ -386,7 +391,7 @@ fn finish(talk: &impl Talk, outcome: &Outcome, found: &Found) -> super::super::O
         ));
     }
     if !outcome.answered
-        && let Some(hint) = &found.hint
+        && let Some(hint) = found.hint.clone().or_else(|| talk.advice())
     {
         print::talk(&format!("starling: {hint}"));
     }

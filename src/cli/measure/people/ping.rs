@@ -52,6 +52,9 @@ pub(super) struct Ping {
     /// The last request was answered.
     #[arg(skip)]
     complete: bool,
+    /// Requests that were given up.
+    #[arg(skip)]
+    lost: usize,
 }
 
 impl Ping {
@@ -109,15 +112,25 @@ impl Talk for Ping {
         self.complete
     }
 
+    fn advice(&self) -> Option<String> {
+        (self.lost > 0).then(|| {
+            format!(
+                "no reply: how far packets get shows `starling measure traceroute --icmp {}`",
+                self.target
+            )
+        })
+    }
+
     fn seen(&mut self, seen: &Seen, say: &mut Say) {
         let Seen::Ping(seen) = seen else { return };
-        if let ping::Seen::Reply {
-            request,
-            duplicate: false,
-            ..
-        } = seen
-        {
-            self.complete |= *request == self.requests();
+        match seen {
+            ping::Seen::Reply {
+                request,
+                duplicate: false,
+                ..
+            } => self.complete |= *request == self.requests(),
+            ping::Seen::Lost { .. } => self.lost += 1,
+            _ => {}
         }
         if self.quiet {
             return;
