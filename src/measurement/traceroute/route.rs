@@ -207,7 +207,7 @@ impl Route {
         let Some(current) = u32::try_from(self.probes.len()).ok().filter(|n| *n > 0) else {
             return (None, Pace::Wait);
         };
-        let timing = self.timing(reply.number, current);
+        let timing = self.timing(reply.number, current, received);
         let cost = match &reply.detail {
             Detail::Error(error) if error.extensions.is_some() => {
                 ANSWER + usize::try_from(reply.size).unwrap_or(0)
@@ -252,10 +252,11 @@ impl Route {
     }
 
     /// How an answer stands to the current probe (section 3.7).
-    fn timing(&self, number: Number, current: u32) -> Timing {
+    fn timing(&self, number: Number, current: u32, received: Tick) -> Timing {
         let number = match number {
             Number::Exact(number) => number,
-            Number::AtMost(number) => number.min(current),
+            Number::AtMost(number) if number > current => self.in_flight(current, received),
+            Number::AtMost(number) => number,
             Number::Acknowledged(number) if self.replay => {
                 let ahead = number.wrapping_sub(current);
                 if ahead <= ACKNOWLEDGED_DATA {
@@ -264,7 +265,7 @@ impl Route {
                     number
                 }
             }
-            Number::Acknowledged(number) => self.acknowledged(number, current),
+            Number::Acknowledged(number) => self.acknowledged(number, current, received),
         };
         match number {
             number if number == current && self.answered => Timing::Duplicate,
@@ -278,7 +279,7 @@ impl Route {
 
     /// Which probe a live TCP answer acknowledges. Unlike in a recording, one for an earlier probe is told apart
     /// where its number allows: a SYN counts one, and hosts may or may not acknowledge the data with it.
-    fn acknowledged(&self, number: u32, current: u32) -> u32 {
+    fn acknowledged(&self, number: u32, current: u32, received: Tick) -> u32 {
         let exact = (1..=current)
             .rev()
             .zip(self.probes.iter().rev())
@@ -289,9 +290,24 @@ impl Route {
             .map(|(probe, _)| probe);
         match exact {
             Some(probe) => probe,
-            None if number.wrapping_sub(current) <= ACKNOWLEDGED_DATA => current,
+            None if number.wrapping_sub(current) <= ACKNOWLEDGED_DATA => {
+                self.in_flight(current, received)
+            }
             None => number,
         }
+    }
+
+    /// The probe that an answer without a number of its own is to: the current one, unless it arrived before that was
+    /// sent, and we only woke up late.
+    fn in_flight(&self, current: u32, received: Tick) -> u32 {
+        if self.replay {
+            return current;
+        }
+        (1..=current)
+            .rev()
+            .zip(self.probes.iter().rev())
+            .find(|(_, probe)| probe.sent <= received)
+            .map_or(current, |(number, _)| number)
     }
 
     /// What an answer means for the end of the run, the gap and the size of what follows.
@@ -365,7 +381,13 @@ impl Route {
         if let (Item::Answer(answer), Some(times)) = (&mut item, entry.times)
             && let Some(probe) = self.probes.get(times.probe)
         {
-            answer.rtt = Some(times.received.millis_since(probe.left(times.received)));
+            let left = probe.left(times.received);
+            // An answer that is older than its probe is still one: it took no time that can be told.
+            answer.rtt = Some(if self.replay {
+                times.received.millis_since(left)
+            } else {
+                times.received.since(left).as_secs_f64() * 1e3
+            });
         }
         item
     }

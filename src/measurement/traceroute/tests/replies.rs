@@ -259,6 +259,68 @@ fn a_checksum_that_was_not_restored_counts_as_the_current_probe() {
 }
 
 #[test]
+fn an_answer_without_a_number_that_came_before_the_probe_is_to_the_one_before() {
+    for (command, unnumbered) in [
+        (
+            "-c 2 -m 1 198.51.100.7",
+            (|run, probe| {
+                let mut quote = run.quote(probe, 1);
+                quote[26..28].copy_from_slice(&[0xab, 0xcd]);
+                run.icmp(ROUTER, 250, 11, 0, [0; 4], &quote[..28])
+            }) as fn(&Script, &Packet) -> Datagram,
+        ),
+        ("-T -c 2 -m 1 198.51.100.7", |run, probe| {
+            run.segment(probe, 100, flag::RST, &[], 250, 0)
+        }),
+    ] {
+        let mut run = Script::probing(command);
+        let first = run.probe();
+        // We wake up late: the answer came when the first probe was in flight, and is told after the second left.
+        run.after(1_200_000);
+        run.deadline();
+        let second = run.probe();
+        run.micros = 900_000;
+        let answer = unnumbered(&run, &first);
+        run.receive(answer);
+        run.micros = 1_200_300;
+        let answer = unnumbered(&run, &second);
+        run.receive(answer);
+        run.deadline();
+        let hops = run.hops();
+        assert!(
+            hops.starts_with(r#"[ { "hop":1, "result": [ { "x":"*" }, { "late":1, "from":"#),
+            "{hops}"
+        );
+        assert_eq!(hops.matches("\"rtt\"").count(), 1, "{hops}");
+        assert!(hops.contains("\"rtt\":0.300"), "{hops}");
+    }
+}
+
+#[test]
+fn an_answer_older_than_its_probe_took_no_time() {
+    let mut run = Script::probing("-I -c 1 -m 1 198.51.100.7");
+    let probe = run.probe();
+    let answer = run.exceeded(&probe);
+    let sent = run.tick();
+    // A clock that is not quite ours.
+    let mut now = Now::new(
+        sent - std::time::Duration::from_micros(3),
+        UnixTime::from_secs(0),
+        0,
+    );
+    let on = Handle(0);
+    run.machine.handle(
+        &mut now,
+        Input::Datagram {
+            on,
+            datagram: answer,
+        },
+    );
+    run.tell(Input::Stop);
+    assert!(run.hops().contains("\"rtt\":0.000"), "{}", run.hops());
+}
+
+#[test]
 fn an_answer_to_a_probe_not_sent_yet_leaves_an_empty_item_behind_an_answer() {
     let mut run = Script::probing("-I -c 1 -m 1 198.51.100.7");
     let probe = run.probe();
