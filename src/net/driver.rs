@@ -14,8 +14,9 @@ use std::{
 use nix::{errno::Errno, libc};
 
 use super::{
-    Arrived, Event, Net, Tally,
+    Arrived, Event, Net, Precision, Tally,
     alarm::Patience,
+    card::Latest,
     endpoint::{Endpoint, Opener},
     held::Held,
     inbox::Inbox,
@@ -143,6 +144,8 @@ struct Run<'a> {
     guesses: bool,
     /// The interfaces of link-local addresses.
     zones: Zones,
+    /// By which a network card's times are told.
+    latest: Latest,
 }
 
 impl<'a> Run<'a> {
@@ -159,6 +162,7 @@ impl<'a> Run<'a> {
             cap: policy::RunCap::default(),
             guesses: false,
             zones: Zones::default(),
+            latest: Latest::default(),
         }
     }
 
@@ -191,7 +195,10 @@ impl<'a> Run<'a> {
                     self.ready.insert(at, arrived);
                     continue;
                 }
-                return Some(arrived);
+                if let Some(arrived) = self.by_card(arrived) {
+                    return Some(arrived);
+                }
+                continue;
             }
             let passed = deadline.filter(|deadline| self.net.0.timing.tick() >= *deadline)?;
             if self.swept {
@@ -203,6 +210,27 @@ impl<'a> Run<'a> {
                 endpoint.sweep(&self.net.0.timing, seen, &mut self.ready);
             }
         }
+    }
+
+    /// Takes a network card's times into account. What it said of a packet that left is told to nobody.
+    fn by_card(&mut self, mut arrived: Arrived) -> Option<Arrived> {
+        match (&arrived.input, arrived.card) {
+            (Input::Stamped { on, tag }, None) => {
+                self.latest.left((*on, *tag), arrived.now.peek());
+            }
+            (Input::Stamped { on, tag }, Some(card)) => {
+                self.latest.left_card((*on, *tag), card);
+                return None;
+            }
+            (Input::Datagram { .. }, Some(card)) => {
+                if let Some(at) = self.latest.arrived(card, arrived.now.peek()) {
+                    arrived.now = self.net.0.timing.earlier(&arrived.now, at);
+                    arrived.precision = Precision::Card;
+                }
+            }
+            _ => {}
+        }
+        Some(arrived)
     }
 
     fn deadline(&mut self, due: Tick, patience: Patience) -> Arrived {
@@ -312,6 +340,7 @@ impl<'a> Run<'a> {
                         precision,
                         input: Input::Read { on, bytes },
                         of: Some((on, serial)),
+                        card: None,
                     });
                 }
                 None => self.failed(on, None, not_open(Call::Connect)),
@@ -464,5 +493,76 @@ const fn not_open(call: Call) -> Failure {
     Failure::Os {
         call,
         errno: libc::EBADF,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::sys::time::TimeSpec;
+
+    use super::*;
+    use crate::{
+        clock::{Clock, Now, UnixTime},
+        measurement::machine::Datagram,
+        net::{Config, card::CardTime},
+    };
+
+    const ON: Handle = Handle(3);
+
+    fn arrived(micros: u64, card: Option<i64>, input: Input) -> Arrived {
+        let tick = Tick(Duration::from_micros(micros));
+        let unix = UnixTime::from_nanos(1_000_000_000 + i128::from(micros) * 1_000);
+        Arrived {
+            precision: Precision::Kernel,
+            card: card.and_then(|micros| CardTime::read(&TimeSpec::new(70, micros * 1_000))),
+            ..Arrived::noticed(Now::new(tick, unix, -1), None, input)
+        }
+    }
+
+    fn stamped(tag: u32) -> Input {
+        Input::Stamped { on: ON, tag }
+    }
+
+    fn reply() -> Input {
+        Input::Datagram {
+            on: ON,
+            datagram: Datagram {
+                from: "192.0.2.1:0".parse().unwrap(),
+                to: None,
+                hop_limit: None,
+                tos: None,
+                bytes: Vec::new(),
+                protocol: 1,
+            },
+        }
+    }
+
+    #[test]
+    fn a_machine_is_told_the_round_trip_that_the_card_saw_and_nothing_else_of_it() {
+        let net = Net::open(Config::new(1), Clock::start());
+        let mut run = Run::new(&net);
+        let sent = run.by_card(arrived(100, None, stamped(0))).unwrap();
+        assert_eq!(sent.now.peek(), Tick(Duration::from_micros(100)));
+        assert!(run.by_card(arrived(500, Some(7), stamped(0))).is_none());
+        let heard = run.by_card(arrived(450, Some(307), reply())).unwrap();
+        assert_eq!(heard.precision, Precision::Card);
+        assert_eq!(heard.now.peek(), Tick(Duration::from_micros(400)));
+        assert_eq!(heard.now.unix(), UnixTime::from_nanos(1_000_400_000));
+    }
+
+    #[test]
+    fn where_the_card_saw_only_one_end_both_are_the_kernels() {
+        let net = Net::open(Config::new(1), Clock::start());
+        let mut run = Run::new(&net);
+        run.by_card(arrived(100, None, stamped(0)));
+        let heard = run.by_card(arrived(450, Some(307), reply())).unwrap();
+        assert_eq!(heard.precision, Precision::Kernel);
+        assert_eq!(heard.now.peek(), Tick(Duration::from_micros(450)));
+        run.by_card(arrived(500, Some(7), stamped(0)));
+        let heard = run.by_card(arrived(600, None, reply())).unwrap();
+        assert_eq!(heard.precision, Precision::Kernel);
+        assert_eq!(heard.now.peek(), Tick(Duration::from_micros(600)));
     }
 }

@@ -251,6 +251,10 @@ impl Registration {
         // Held while sending: the kernel numbers packets in the order in which they are sent.
         let mut state = lock(&shared.state);
         let before = shared.timing.tick();
+        if shared.timing.is_stamped_by_cards() && !state.sent.asks_card() {
+            socket::ask_card(&shared.socket);
+            state.sent.ask_card();
+        }
         let to = SocketAddr::new(to, 0);
         socket::send(&shared.socket, shared.v6, bytes, Some(to), hop_limit)?;
         state.sent.push(before, (self.mark, tag));
@@ -408,6 +412,7 @@ impl Shared {
         // What is for a run came after the run.
         let earliest = state.empty_at.max(member.since);
         let (now, precision) = self.timing.stamped(header.stamp, earliest);
+        self.timing.note_card(header.card);
         let input = Input::Datagram {
             on: member.on,
             datagram: Datagram {
@@ -424,6 +429,7 @@ impl Shared {
             precision,
             input,
             of: Some((member.on, member.serial)),
+            card: header.card,
         };
         state.arrived.push((mark, arrived));
     }
@@ -443,6 +449,15 @@ impl Shared {
                         Arrived::stamped(&self.timing, at, before, (member.on, member.serial), tag)
                 {
                     member.give(arrived);
+                }
+                true
+            }
+            Ok(Queued::CardStamp { id, at }) => {
+                if let Some((mark, tag)) = state.sent.take_card(id)
+                    && let Some(member) = state.runs.get(&mark)
+                {
+                    let of = (member.on, member.serial);
+                    member.give(Arrived::card_stamped(&self.timing, at, of, tag));
                 }
                 true
             }

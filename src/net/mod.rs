@@ -10,11 +10,12 @@
 //!   run, `socket` the system calls of both;
 //! - `demux` tells whose a packet is, `errors` rebuilds ICMP errors where raw sockets are not allowed;
 //! - `routes` knows which address packets leave from;
-//! - `timing` and `outstanding` turn the kernel's time stamps into times of inputs;
+//! - `timing` and `outstanding` turn the kernel's time stamps into times of inputs, `card` those of network cards;
 //! - `policy` holds the refused addresses and the caps, `resolver` asks for names, `tls` and `secure` are the client on top
 //!   of a stream.
 
 mod alarm;
+mod card;
 mod demux;
 mod driver;
 mod endpoint;
@@ -322,6 +323,8 @@ pub enum Event<'a> {
 /// How well the time of an input is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
+    /// Its round trip is that which the network card saw.
+    Card,
     /// Stamped by the kernel as the packet passed the driver.
     Kernel,
     /// Read from the clock by this process when it noticed.
@@ -336,6 +339,8 @@ struct Arrived {
     input: Input,
     /// The handle it belongs to and which opening of it; told only while that is open.
     of: Option<(Handle, u64)>,
+    /// The network card's time. A [`Stamped`](Input::Stamped) with one is for the driver alone.
+    card: Option<card::CardTime>,
 }
 
 impl Arrived {
@@ -346,6 +351,7 @@ impl Arrived {
             precision: Precision::Process,
             input,
             of,
+            card: None,
         }
     }
 
@@ -363,7 +369,22 @@ impl Arrived {
             precision: Precision::Kernel,
             input: Input::Stamped { on, tag },
             of: Some(of),
+            card: None,
         })
+    }
+
+    /// The network card's transmit time of a packet.
+    fn card_stamped(
+        timing: &timing::Timing,
+        at: card::CardTime,
+        of: (Handle, u64),
+        tag: u32,
+    ) -> Self {
+        let on = of.0;
+        Self {
+            card: Some(at),
+            ..Self::noticed(timing.now(), Some(of), Input::Stamped { on, tag })
+        }
     }
 
     /// Whether this has a time of arrival, by which it may be too late.

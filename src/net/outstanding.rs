@@ -6,6 +6,8 @@ use crate::clock::Tick;
 
 /// Stamps that are waited for at most; the oldest gives way.
 const LIMIT: usize = 4_096;
+/// The same for those of network cards, which drivers leave out when they are busy.
+const CARD_LIMIT: usize = 32;
 
 /// Packets sent on one socket. The kernel numbers them from 0; failed sends are not counted.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(super) struct Outstanding<T> {
     sent: VecDeque<Sent<T>>,
     /// Stamps of forgotten packets may still lie in the error queue.
     forgot: bool,
+    /// Packets that the kernel has stamped and the network card has not; `None` where it is not asked.
+    by_card: Option<VecDeque<(u32, T)>>,
 }
 
 #[derive(Debug)]
@@ -24,18 +28,30 @@ struct Sent<T> {
     what: T,
 }
 
-impl<T> Outstanding<T> {
+impl<T: Copy> Outstanding<T> {
     pub(super) const fn new() -> Self {
         Self {
             next: 0,
             sent: VecDeque::new(),
             forgot: false,
+            by_card: None,
         }
+    }
+
+    /// Whether the network card is asked for stamps as well.
+    pub(super) const fn asks_card(&self) -> bool {
+        self.by_card.is_some()
+    }
+
+    /// From now on it is.
+    pub(super) fn ask_card(&mut self) {
+        self.by_card.get_or_insert_default();
     }
 
     /// Whether the error queue has nothing that would be missed.
     pub(super) fn is_empty(&self) -> bool {
-        self.sent.is_empty() && !self.forgot
+        let waits_for_card = self.by_card.as_ref().is_some_and(|sent| !sent.is_empty());
+        self.sent.is_empty() && !self.forgot && !waits_for_card
     }
 
     /// The next packet was sent.
@@ -60,7 +76,19 @@ impl<T> Outstanding<T> {
             return None;
         }
         let at = self.sent.iter().position(|sent| sent.id == id)?;
-        self.sent.remove(at).map(|sent| (sent.before, sent.what))
+        let sent = self.sent.remove(at)?;
+        if let Some(by_card) = &mut self.by_card {
+            by_card.truncate(CARD_LIMIT - 1);
+            by_card.push_front((id, sent.what));
+        }
+        Some((sent.before, sent.what))
+    }
+
+    /// The packet that the network card stamped as number `id`, once; the kernel's stamp comes first.
+    pub(super) fn take_card(&mut self, id: u32) -> Option<T> {
+        let by_card = self.by_card.as_mut()?;
+        let at = by_card.iter().position(|(sent, _)| *sent == id)?;
+        by_card.remove(at).map(|(_, what)| what)
     }
 
     /// The error queue was seen empty.
@@ -96,6 +124,29 @@ mod tests {
         assert_eq!(sent.take(0), None);
         sent.push(THEN, "b");
         assert_eq!(sent.take(2), Some((THEN, "b")));
+    }
+
+    #[test]
+    fn a_card_stamps_after_the_kernel_once_and_perhaps_never() {
+        let mut sent = Outstanding::new();
+        sent.push(THEN, "unasked");
+        assert_eq!(sent.take(0), Some((THEN, "unasked")));
+        assert_eq!(sent.take_card(0), None);
+        sent.ask_card();
+        assert!(sent.asks_card() && sent.is_empty());
+        sent.push(THEN, "asked");
+        assert_eq!(sent.take_card(1), None);
+        assert_eq!(sent.take(1), Some((THEN, "asked")));
+        assert!(!sent.is_empty());
+        assert_eq!(sent.take_card(1), Some("asked"));
+        assert_eq!(sent.take_card(1), None);
+        assert!(sent.is_empty());
+        for id in 2..u32::try_from(CARD_LIMIT).unwrap() + 3 {
+            sent.push(THEN, "never");
+            assert!(sent.take(id).is_some());
+        }
+        assert_eq!(sent.take_card(2), None);
+        assert_eq!(sent.take_card(3), Some("never"));
     }
 
     #[test]

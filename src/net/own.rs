@@ -114,6 +114,10 @@ impl Own {
             let _ = self.socket.get_ref().take_error();
             self.recent.push(port, bytes);
         }
+        if timing.is_stamped_by_cards() && !self.sent.asks_card() {
+            socket::ask_card(&self.socket);
+            self.sent.ask_card();
+        }
         let before = timing.tick();
         socket::send(&self.socket, self.to.is_ipv6(), bytes, to, hop_limit)?;
         self.sent.push(before, tag);
@@ -198,6 +202,7 @@ impl Own {
             0
         };
         let (now, precision) = timing.stamped(header.stamp, self.empty_at);
+        timing.note_card(header.card);
         let datagram = Datagram {
             from: socket::with_port(from, port),
             to: header.to,
@@ -212,6 +217,7 @@ impl Own {
             precision,
             input: Input::Datagram { on, datagram },
             of: Some(self.of),
+            card: header.card,
         })
     }
 
@@ -241,6 +247,11 @@ impl Own {
                 Ok(Queued::Stamp { id, at }) => {
                     if let Some((before, tag)) = self.sent.take(id) {
                         into.extend(Arrived::stamped(timing, at, before, self.of, tag));
+                    }
+                }
+                Ok(Queued::CardStamp { id, at }) => {
+                    if let Some(tag) = self.sent.take_card(id) {
+                        into.push_back(Arrived::card_stamped(timing, at, self.of, tag));
                     }
                 }
                 Ok(Queued::Icmp(error)) => errors.extend(self.icmp_error(timing, &error)),
@@ -280,6 +291,7 @@ impl Own {
             precision,
             input: Input::Datagram { on, datagram },
             of: Some(self.of),
+            card: error.header.card,
         })
     }
 }

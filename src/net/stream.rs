@@ -293,6 +293,7 @@ impl Link {
             precision,
             input,
             of: Some(self.of),
+            card: None,
         });
         self.speak();
     }
@@ -415,6 +416,7 @@ impl Link {
             precision,
             input,
             of: Some(self.of),
+            card: None,
         });
     }
 
@@ -440,6 +442,7 @@ impl Link {
             precision,
             input,
             of: Some(self.of),
+            card: None,
         });
     }
 

@@ -9,12 +9,12 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use super::Precision;
+use super::{Precision, card::CardTime};
 use crate::clock::{Clock, Now, Tick, UnixTime, lts};
 
 /// Jitter of clock readings below which two of them agree, in nanoseconds.
@@ -33,6 +33,8 @@ pub(super) struct Timing {
     offset: Mutex<Offset>,
     /// Stamps that could not be used.
     unusable: AtomicU64,
+    /// Whether a network card has stamped what arrived.
+    by_cards: AtomicBool,
 }
 
 impl Timing {
@@ -42,6 +44,7 @@ impl Timing {
             last_sync: Mutex::new(None),
             offset: Mutex::new(Offset::default()),
             unusable: AtomicU64::new(0),
+            by_cards: AtomicBool::new(false),
         };
         timing.sample();
         timing
@@ -62,6 +65,18 @@ impl Timing {
             .unwrap_or_else(PoisonError::into_inner) = at;
     }
 
+    /// Whether a network card stamps what arrives, and may be asked to stamp what leaves.
+    pub(super) fn is_stamped_by_cards(&self) -> bool {
+        self.by_cards.load(Ordering::Relaxed)
+    }
+
+    /// A packet arrived with or without a card's stamp.
+    pub(super) fn note_card(&self, stamp: Option<CardTime>) {
+        if stamp.is_some() && !self.by_cards.swap(true, Ordering::Relaxed) {
+            tracing::debug!("a network card stamps packets: its round trips are used");
+        }
+    }
+
     /// Now, by this process's own reading.
     pub(super) fn now(&self) -> Now {
         self.clock.now(self.last_sync())
@@ -69,10 +84,13 @@ impl Timing {
 
     /// The time of an event that lies back, at `tick`.
     pub(super) fn back_at(&self, tick: Tick) -> Now {
-        let now = self.now();
-        let ago = now.peek().since(tick).as_nanos();
-        let ago = i128::try_from(ago).unwrap_or_default();
-        self.at(tick, UnixTime::from_nanos(now.unix().nanos() - ago))
+        self.earlier(&self.now(), tick)
+    }
+
+    /// The time of an event that was taken for `now` and lies before that, at `tick`.
+    pub(super) fn earlier(&self, now: &Now, tick: Tick) -> Now {
+        let by = i128::try_from(now.peek().since(tick).as_nanos()).unwrap_or_default();
+        self.at(tick, UnixTime::from_nanos(now.unix().nanos() - by))
     }
 
     /// `tick` and `unix` as the time of an event.

@@ -68,18 +68,35 @@ pub(super) enum Stamps {
     Received,
     /// Those and packets that leave, numbered from 0 in the order sent.
     Both,
+    /// The same, those that leave by the network card as well, each in a message of its own.
+    BothByCard,
+}
+
+impl Stamps {
+    /// What arrives is told with the card's stamp wherever the card makes one; nothing here tells it to.
+    fn flags(self) -> TimestampingFlag {
+        let received = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RAW_HARDWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_HARDWARE;
+        let both = received
+            | TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+        match self {
+            Self::Received => received,
+            Self::Both => both,
+            Self::BothByCard => {
+                both | TimestampingFlag::SOF_TIMESTAMPING_TX_HARDWARE
+                    | TimestampingFlag::from_bits_retain(libc::SOF_TIMESTAMPING_OPT_TX_SWHW)
+            }
+        }
+    }
 }
 
 /// Asks for time stamps and for what stands in the IP header of arriving packets. What the kernel does not
 /// know how to do is not done: times are then this process's own.
 pub(super) fn ask(socket: &Socket, v6: bool, stamps: Stamps) {
-    let mut flags = TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
-        | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
-    if stamps == Stamps::Both {
-        flags |= TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
-            | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
-            | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
-    }
     let mut refused = Vec::new();
     let mut note = |what: &'static str, result: nix::Result<()>| {
         if let Err(errno) = result {
@@ -88,7 +105,7 @@ pub(super) fn ask(socket: &Socket, v6: bool, stamps: Stamps) {
     };
     note(
         "time stamps",
-        socket::setsockopt(socket, sockopt::Timestamping, &flags),
+        socket::setsockopt(socket, sockopt::Timestamping, &stamps.flags()),
     );
     if v6 {
         note(
@@ -116,6 +133,15 @@ pub(super) fn ask(socket: &Socket, v6: bool, stamps: Stamps) {
     }
     for (what, errno) in refused {
         tracing::debug!(what, %errno, "the kernel does not tell");
+    }
+}
+
+/// Asks for the network card's stamps of what leaves, too. Packets keep their numbers.
+pub(super) fn ask_card(socket: &impl AsFd) {
+    let flags = Stamps::BothByCard.flags();
+    if let Err(errno) = socket::setsockopt(socket, sockopt::Timestamping, &flags) {
+        // A kernel before 4.13, which would give either stamp and not both.
+        tracing::debug!(what = "the network card's time stamps", %errno, "the kernel does not tell");
     }
 }
 
@@ -452,5 +478,28 @@ mod tests {
         let to = "127.0.0.1".parse().unwrap();
         assert_eq!(route(to, Some("192.0.2.77")), Err(Failure::Bind));
         assert_eq!(route(to, Some("no-such-device")), Err(Failure::Bind));
+    }
+
+    #[test]
+    fn asking_for_a_cards_stamps_keeps_the_kernels_and_their_numbers() {
+        let to: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let socket = open(to.ip(), Type::DGRAM, UDP).unwrap();
+        ask(&socket, false, Stamps::Both);
+        let asked = || socket::getsockopt(&socket, sockopt::Timestamping).unwrap();
+        assert_eq!(asked(), Stamps::Both.flags());
+        let mut stamped = Vec::new();
+        for number in 0..4 {
+            if number == 2 {
+                ask_card(&socket);
+                assert_eq!(asked(), Stamps::BothByCard.flags());
+            }
+            send(&socket, false, b"x", Some(to), None).unwrap();
+            // The loopback interface stamps within the call, by the kernel's clock alone.
+            match receive_error(&socket, &mut [0; 64]) {
+                Ok(Queued::Stamp { id, .. }) => stamped.push(id),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(stamped, [0, 1, 2, 3]);
     }
 }

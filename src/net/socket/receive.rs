@@ -15,7 +15,7 @@ use nix::{
     },
 };
 
-use crate::clock::UnixTime;
+use crate::{clock::UnixTime, net::card::CardTime};
 
 /// Room for every control message that is asked for: stamps, address, hop limit, traffic class, error.
 const CONTROL: usize = 512;
@@ -29,6 +29,8 @@ pub(in crate::net) struct Header {
     pub(in crate::net) tos: Option<u8>,
     /// The kernel's time of arrival.
     pub(in crate::net) stamp: Option<UnixTime>,
+    /// The network card's time of arrival.
+    pub(in crate::net) card: Option<CardTime>,
     /// Length of what was received.
     pub(in crate::net) length: usize,
 }
@@ -37,7 +39,10 @@ impl Header {
     /// Takes what packets and errors are told alike.
     fn note(&mut self, control: &ControlMessageOwned) {
         match *control {
-            ControlMessageOwned::ScmTimestampsns(stamps) => self.stamp = stamp(&stamps.system),
+            ControlMessageOwned::ScmTimestampsns(stamps) => {
+                self.stamp = stamp(&stamps.system);
+                self.card = CardTime::read(&stamps.hw_raw);
+            }
             ControlMessageOwned::Ipv4Ttl(limit) | ControlMessageOwned::Ipv6HopLimit(limit) => {
                 self.hop_limit = u8::try_from(limit).ok();
             }
@@ -101,6 +106,13 @@ pub(in crate::net) enum Queued {
         /// When.
         at: UnixTime,
     },
+    /// The network card's time of sending the same, in a message of its own.
+    CardStamp {
+        /// Which packet, counted from 0.
+        id: u32,
+        /// When.
+        at: CardTime,
+    },
     /// An ICMP error about a packet that was sent.
     Icmp(IcmpError),
     /// Anything else.
@@ -158,10 +170,12 @@ pub(in crate::net) fn receive_error(
     let Some((extended, offender)) = error else {
         return Ok(Queued::Other);
     };
+    let id = extended.ee_data;
     Ok(match (extended.ee_origin, header.stamp, offender) {
-        (libc::SO_EE_ORIGIN_TIMESTAMPING, Some(at), _) => Queued::Stamp {
-            id: extended.ee_data,
-            at,
+        (libc::SO_EE_ORIGIN_TIMESTAMPING, Some(at), _) => Queued::Stamp { id, at },
+        (libc::SO_EE_ORIGIN_TIMESTAMPING, None, _) => match header.card {
+            Some(at) => Queued::CardStamp { id, at },
+            None => Queued::Other,
         },
         (libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6, _, Some(offender)) => {
             Queued::Icmp(IcmpError {
