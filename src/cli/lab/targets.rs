@@ -12,18 +12,15 @@ use hickory_proto::{
     op::{Message, MessageType},
     rr::{RData, Record, RecordType, rdata},
 };
+use rustls::{
+    ServerConfig, ServerConnection,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream, UdpSocket},
     task::JoinSet,
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    },
 };
 
 use crate::{
@@ -71,12 +68,12 @@ impl Targets {
         let http = http_listener.local_addr()?;
         let tls_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let tls = tls_listener.local_addr()?;
-        let acceptor = acceptor()?;
+        let config = tls_config()?;
         tasks.spawn(serve_dns(dns_udp));
         tasks.spawn(accept(dns_tcp, answer_dns));
         tasks.spawn(accept(http_listener, answer_http));
         tasks.spawn(accept(tls_listener, move |stream| {
-            answer_tls(acceptor.clone(), stream)
+            answer_tls(Arc::clone(&config), stream)
         }));
         let ntp = match UdpSocket::bind((NTP_ADDRESS, NTP)).await {
             Ok(socket) => {
@@ -198,7 +195,7 @@ async fn answer_http(mut stream: TcpStream) -> io::Result<()> {
 }
 
 /// A server of TLS 1.2 and 1.3 that shows the lab's certificate.
-fn acceptor() -> io::Result<TlsAcceptor> {
+fn tls_config() -> io::Result<Arc<ServerConfig>> {
     let config = ServerConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .and_then(|builder| {
@@ -208,12 +205,39 @@ fn acceptor() -> io::Result<TlsAcceptor> {
             )
         })
         .map_err(io::Error::other)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
-async fn answer_tls(acceptor: TlsAcceptor, stream: TcpStream) -> io::Result<()> {
-    let mut stream = acceptor.accept(stream).await?;
+/// Shakes hands, or tells by an alert why not, and closes.
+async fn answer_tls(config: Arc<ServerConfig>, mut stream: TcpStream) -> io::Result<()> {
+    let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+    let mut received = Vec::new();
+    while tls.is_handshaking() {
+        received.clear();
+        if stream.read_buf(&mut received).await? == 0 {
+            return Ok(());
+        }
+        let mut records = received.as_slice();
+        while !records.is_empty() {
+            tls.read_tls(&mut records)?;
+            if tls.process_new_packets().is_err() {
+                send_records(&mut tls, &mut stream).await?;
+                return stream.shutdown().await;
+            }
+        }
+        send_records(&mut tls, &mut stream).await?;
+    }
+    tls.send_close_notify();
+    send_records(&mut tls, &mut stream).await?;
     stream.shutdown().await
+}
+
+async fn send_records(tls: &mut ServerConnection, stream: &mut TcpStream) -> io::Result<()> {
+    let mut records = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut records)?;
+    }
+    stream.write_all(&records).await
 }
 
 async fn accept<F>(listener: TcpListener, answer: impl Fn(TcpStream) -> F)
@@ -251,5 +275,21 @@ mod tests {
         assert_eq!(reply[reply.len() - 4..], [192, 0, 2, 1]);
         assert_eq!(dns_reply(&reply), None, "a reply is not answered");
         assert_eq!(dns_reply(b"nonsense"), None);
+    }
+
+    #[tokio::test]
+    async fn a_hello_that_is_none_gets_an_alert() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        // A handshake record with a hello of no octets.
+        let hello = [22, 3, 1, 0, 4, 1, 0, 0, 0];
+        client.write_all(&hello).await.unwrap();
+        answer_tls(tls_config().unwrap(), server).await.unwrap();
+        let mut answer = Vec::new();
+        client.read_to_end(&mut answer).await.unwrap();
+        // An alert, fatal: `decode_error`.
+        assert_eq!((answer[0], &answer[5..]), (21, &[2, 50][..]));
     }
 }
