@@ -4,10 +4,6 @@ use crate::dialect::Dialect;
 
 /// First line of every body: what the controller has put into `p_to_c_report_header`.
 pub const BODY_HEADER: &str = "P_TO_C_REPORT\n";
-/// Where uploads go when no command said so: the controller's end of the tunnel.
-pub const DEFAULT_HOST: &str = "127.0.0.1";
-/// The port there.
-pub const DEFAULT_PORT: u16 = 8080;
 
 const USER_AGENT: &str = "httppost for atlas.ripe.net";
 const CONTENT_TYPE: &str = "application/x-www-form-urlencoded";
@@ -260,7 +256,7 @@ mod tests {
     fn head(unix_date: Option<i64>) -> RequestHead {
         RequestHead {
             path_and_query: path_and_query(1_015_186, "fa0b28e5", None),
-            host: DEFAULT_HOST.to_owned(),
+            host: "127.0.0.1".to_owned(),
             unix_date,
             content_length: 1234,
         }

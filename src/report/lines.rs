@@ -246,17 +246,6 @@ pub fn not_run(stamp: &Stamp<'_>, runner: Runner, why: NotRun<'_>, command: &str
     )
 }
 
-/// 9807 and 9809: the resolver's file was read again; `result` is 0 if that went well.
-#[must_use]
-pub fn resolver_loaded(stamp: &Stamp<'_>, runner: Runner, result: i32) -> String {
-    format!(
-        "RESULT {{ \"id\":\"{}\", {}, \"time\":{}, \"event\": \"load resolv.conf\", \"result\": {result} }}\n",
-        runner.id(),
-        stamp.version,
-        stamp.time
-    )
-}
-
 /// A measurement that is still under way when it is due again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy<'a> {

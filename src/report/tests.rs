@@ -128,17 +128,6 @@ fn a_refused_command_is_told_with_its_reason_and_escaped() {
 }
 
 #[test]
-fn a_new_resolver_file_is_told() {
-    assert_eq!(
-        lines::resolver_loaded(&stamp(Dialect::Reference), Runner::OneOff, 0),
-        concat!(
-            r#"RESULT { "id":"9809", "fw":5120, "mver": "2.6.4", "time":1775483034, "event": "load resolv.conf", "result": 0 }"#,
-            "\n"
-        )
-    );
-}
-
-#[test]
 fn a_busy_query_is_told_with_what_it_is() {
     let started = UnixTime::from_secs(1_775_483_000);
     let with_repeats = |id, bundle, repeats, most_repeats| {

@@ -162,8 +162,9 @@ impl Schedule {
         self.armed.first().map(|(tick, _)| *tick)
     }
 
-    /// The loaded one-shots that ran: what a restarted agent has to tell by [`Input::AlreadyRan`].
-    pub fn one_shots_ran(&self) -> impl Iterator<Item = OneShot> {
+    /// The loaded one-shots that ran.
+    #[cfg(test)]
+    pub(super) fn one_shots_ran(&self) -> impl Iterator<Item = OneShot> {
         self.jobs
             .values()
             .filter(|entry| entry.lane == Lane::OneShot && entry.ran)

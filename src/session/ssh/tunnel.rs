@@ -77,12 +77,6 @@ impl Tunnel {
         let _ = self.uploads.try_send(upload);
     }
 
-    /// Whether there is a KEEP connection now.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        self.current.borrow().is_some()
-    }
-
     /// Waits for the next KEEP connection, at once if there is one. Never returns when the session has ended.
     pub async fn connected(&mut self) {
         if self.current.wait_for(Option::is_some).await.is_err() {
@@ -127,7 +121,7 @@ impl Tunnel {
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tunnel")
-            .field("connected", &self.is_connected())
+            .field("connected", &self.current.borrow().is_some())
             .finish()
     }
 }
