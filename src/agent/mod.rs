@@ -25,6 +25,7 @@ mod status;
 mod storage;
 mod tables;
 mod vitals;
+mod watched;
 mod window;
 
 pub use confine::{CALLS_CAN_BE_FILTERED, Layer, confine};

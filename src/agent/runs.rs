@@ -10,15 +10,12 @@ use std::{
     },
 };
 
-use super::{Agent, storage::Message};
+use super::{Agent, storage::Message, watched::Watch};
 use crate::{
     clock::Clock,
     dialect::Dialect,
-    measurement::{
-        Body, Carry, Head, Kind, Options, Outcome, Output, Run, Seen, Spec,
-        dns::{self, Counts},
-    },
-    net::{Event, Net, recording},
+    measurement::{Body, Carry, Head, Kind, Options, Outcome, Run, Spec, dns::Counts},
+    net::{Net, recording},
     observe::metrics::{Metrics, Ran},
     report::lines::{NotRun, Runner},
     result::Document,
@@ -37,13 +34,12 @@ pub(super) struct Finished {
 /// Makes one run: on the network, or on a recording where the command names one (`-R`), recorded where it asks for
 /// that (`-W`). Both files lie in `data` below the data directory, which exists only where its owner made it: the path
 /// rule held when the command was read.
-/// Repeats of a query are counted in `repeats` as they are made.
 async fn carry_out(
     net: &Net,
     spec: &Arc<Spec>,
     run: Run,
     carry: Carry,
-    repeats: Option<&AtomicU32>,
+    watch: &mut Watch,
 ) -> Outcome {
     if let Some(file) = spec.common.replay.clone() {
         let (spec, now) = (Arc::clone(spec), net.now());
@@ -68,14 +64,12 @@ async fn carry_out(
     }
     let machine = spec.start(run, carry);
     let Some(file) = spec.common.record.clone() else {
-        return net
-            .run(machine, |event| count_repeats(event, repeats))
-            .await;
+        return net.run(machine, |event| watch.see(event)).await;
     };
     let mut recorder = recording::Recorder::new(spec).ok();
     let outcome = net
         .run(machine, |event| {
-            count_repeats(event, repeats);
+            watch.see(event);
             if let Some(recorder) = &mut recorder {
                 recorder.watch(event);
             }
@@ -136,24 +130,6 @@ fn lines(head: &Head, bodies: Vec<Body>, dialect: Dialect) -> String {
         .line(dialect)
     };
     bodies.into_iter().map(line).collect()
-}
-
-/// Keeps `repeats` at what the run has made; each server of a resolver file has its own.
-fn count_repeats(event: &Event<'_>, repeats: Option<&AtomicU32>) {
-    if let (
-        Some(repeats),
-        Event::Out {
-            output: Output::Seen(Seen::Dns(seen)),
-            ..
-        },
-    ) = (repeats, event)
-    {
-        let made = match seen {
-            dns::Seen::Repeat(made) => *made,
-            dns::Seen::Entry(_) => 0,
-        };
-        repeats.store(made, Ordering::Relaxed);
-    }
 }
 
 /// A file that is no larger than a recording may be.
@@ -292,11 +268,16 @@ impl Agent {
         let (status, clock) = (Arc::clone(&self.status), self.clock);
         let mut leaving = self.leaving.subscribe();
         self.runs.spawn(async move {
+            let mut watch = Watch {
+                repeats,
+                ..Watch::default()
+            };
             let Outcome { bodies, carry, .. } = tokio::select! {
-                outcome = carry_out(&net, &spec, run, carry, repeats.as_deref()) => outcome,
+                outcome = carry_out(&net, &spec, run, carry, &mut watch) => outcome,
                 // A stopping agent drops what is under way, but not what is finished: that still goes to the storage.
                 _ = leaving.wait_for(|leaving| *leaving) => return None,
             };
+            tracing::debug!(job = id.0, times = %watch.times, "run ended");
             // One-offs have numbers of their own, each used once.
             let number = spec.common.id.as_deref().filter(|_| !one_off);
             count(&status.metrics, &spec, number, &bodies, clock);
@@ -337,29 +318,5 @@ impl Agent {
         if let Err(error) = self.memory.keep_ran(&self.ran) {
             tracing::warn!(%error, "one-shots may run again after a restart");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Tick;
-
-    #[test]
-    fn repeats_are_those_of_the_server_whose_turn_it_is() {
-        let repeats = AtomicU32::new(0);
-        let told = |seen| {
-            let output = Output::Seen(Seen::Dns(seen));
-            let event = Event::Out {
-                at: Tick::default(),
-                output: &output,
-            };
-            count_repeats(&event, Some(&repeats));
-            repeats.load(Ordering::Relaxed)
-        };
-        assert_eq!(told(dns::Seen::Repeat(1)), 1);
-        assert_eq!(told(dns::Seen::Repeat(2)), 2);
-        assert_eq!(told(dns::Seen::Entry(Box::default())), 0);
-        assert_eq!(told(dns::Seen::Repeat(1)), 1);
     }
 }
