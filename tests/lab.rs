@@ -81,14 +81,7 @@ fn a_probe_registers_keeps_a_session_measures_and_uploads() {
         }
         assert!(lab.rejected().is_empty(), "{:?}", lab.rejected());
         assert!(lab.missing().is_empty(), "{:?}", lab.missing());
-        // Whose times those of packets are can be read in the debug log.
-        let log = probe.stop().expect_success();
-        let is_of_the_kernel = |line: &str| {
-            line.contains("run ended")
-                && line.contains(" kernel, 0 process")
-                && !line.contains(" 0 kernel")
-        };
-        assert!(log.lines().any(is_of_the_kernel), "{log}");
+        probe.stop().expect_success();
         lab.stop().await;
     });
 }

@@ -436,7 +436,11 @@ fn a_confined_thread_cannot_leave_its_data_and_still_measures() {
 fn a_confined_probe_measures_and_uploads() {
     runtime().block_on(async {
         let mut lab = Lab::start().await;
-        let service = Service::builder(&lab).arg("--allow-any-address").start();
+        let args = ["--allow-any-address", "--log-level=debug"];
+        let service = args
+            .iter()
+            .fold(Service::builder(&lab), |service, arg| service.arg(arg));
+        let service = service.start();
         lab.wait_for_results("1001", 2).await;
         lab.one_off("evtraceroute -4 -I -c 1 -A 2001 127.0.0.1")
             .await;
@@ -444,6 +448,8 @@ fn a_confined_probe_measures_and_uploads() {
         let told = status(&service);
         let confinement = told["host"]["confinement"].as_array().unwrap();
         assert_eq!(confinement.len(), 4, "{told:#}");
+        let log = service.stop().expect_success();
+        assert!(log.contains("confined: "));
         if told["host"]["raw_sockets"] == true {
             let lines = lab.accepted();
             let answered = |id: &str| {
@@ -452,10 +458,16 @@ fn a_confined_probe_measures_and_uploads() {
                 })
             };
             assert!(answered("1001") && answered("2001"), "{lines:#?}");
+            // Whose times those of packets are can be read in the debug log.
+            let is_by_the_kernel = |line: &str| {
+                line.contains("run ended")
+                    && line.contains(" kernel, 0 process")
+                    && !line.contains(" 0 kernel")
+            };
+            assert!(log.lines().any(is_by_the_kernel), "{log}");
         } else {
             println!("NOT TESTED: no raw sockets here");
         }
-        assert!(service.stop().expect_success().contains("confined: "));
         lab.stop().await;
     });
 }
