@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use super::{
     Head, Input, Machine, Outcome, Output, Rules, Version,
-    machine::{Call, Failure, ResolveError},
+    machine::{Call, Failure, ResolveError, TlsFailure},
 };
-use crate::dialect::Dialect;
+use crate::{
+    clock::{Now, Tick, UnixTime},
+    dialect::Dialect,
+};
 
 /// The rules of a controller's commands.
 pub(crate) fn rules(dialect: Dialect) -> Rules {
@@ -60,8 +63,17 @@ pub(crate) fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
     })
 }
 
-/// What comes of a wish that fails.
-pub(crate) fn refused(wanted: &Output, cause: Failure) -> Option<Input> {
+/// What comes of a wish that fails, in one of the ways that there are.
+pub(crate) fn refused(wanted: &Output, which: u8) -> Option<Input> {
+    let cause = match which % 7 {
+        0 => Failure::Forbidden(ip("192.0.2.1")),
+        1 => Failure::Bind,
+        2 => os(Call::Connect, 111),
+        3 => os(Call::Socket, -7),
+        4 => os(Call::Write, -7),
+        5 => Failure::Tls(TlsFailure::Other("\"\\\u{1}".repeat(100))),
+        _ => Failure::Tls(TlsFailure::Alert(which)),
+    };
     let (on, tag) = match wanted {
         Output::Resolve { .. } => return Some(Input::Resolved(Err(ResolveError::NotKnown))),
         Output::ReadFile { .. } => return Some(Input::File(None)),
@@ -83,5 +95,79 @@ pub(crate) fn outcome(machine: &dyn Machine, outputs: &[Output]) -> Outcome {
             outcome.clone()
         }
         other => panic!("not done: {other:?}"),
+    }
+}
+
+/// A machine that anything may happen to. What must hold whatever it is told is looked at here: nothing comes after the
+/// end, and its lines are JSON.
+pub(crate) struct Watched {
+    pub(crate) machine: Box<dyn Machine>,
+    pub(crate) is_done: bool,
+    tick: Tick,
+}
+
+impl Watched {
+    pub(crate) fn new(machine: Box<dyn Machine>) -> Self {
+        Self {
+            machine,
+            is_done: false,
+            tick: Tick::from_secs(1),
+        }
+    }
+
+    /// What it wants when it is told this; time passes until its deadline if it is told of that.
+    pub(crate) fn tell(&mut self, input: Input) -> Vec<Output> {
+        if input == Input::Deadline {
+            self.tick = self.machine.deadline().unwrap_or(self.tick).max(self.tick);
+        }
+        let mut now = Now::new(self.tick, UnixTime::from_secs(1_700_000_000), 12);
+        let mut outputs = self.machine.handle(&mut now, input);
+        assert!(
+            !self.is_done || outputs.is_empty(),
+            "nothing comes after the end"
+        );
+        if let Some(Output::Done(outcome)) = outputs.pop_if(|last| matches!(last, Output::Done(_)))
+        {
+            self.is_done = true;
+            lines_hold(&outcome);
+        }
+        let ends = |output: &Output| matches!(output, Output::Done(_));
+        assert!(!outputs.iter().any(ends), "the end is the last");
+        outputs.retain(|output| !matches!(output, Output::Seen(_)));
+        outputs
+    }
+
+    /// Carries out what `granted` grants, and nobody answers: it must come to its end within so many steps.
+    pub(crate) fn left_alone(mut self, steps: usize, granted: impl Fn(&Output) -> Option<Input>) {
+        let mut input = Input::Start;
+        for _ in 0..steps {
+            let outputs = self.tell(input);
+            if self.is_done {
+                return;
+            }
+            input = outputs
+                .iter()
+                .filter(|output| !matches!(output, Output::Await { .. }))
+                .find_map(&granted)
+                .unwrap_or(Input::Deadline);
+            let waits = input != Input::Deadline || self.machine.deadline().is_some();
+            assert!(waits, "nothing can happen any more");
+        }
+        panic!("not done after {steps} steps");
+    }
+}
+
+/// Every line is JSON and has one end.
+pub(crate) fn lines_hold(outcome: &Outcome) {
+    for (body, dialect) in outcome
+        .bodies
+        .iter()
+        .flat_map(|body| Dialect::ALL.map(|dialect| (body, dialect)))
+    {
+        for id in [Some("1"), None] {
+            let line = body.line(&head(id, None), dialect);
+            json(&line);
+            assert_eq!(line.matches('\n').count(), 1);
+        }
     }
 }

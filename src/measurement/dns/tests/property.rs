@@ -5,14 +5,13 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::{head, json, os, rules};
+use super::rules;
 use crate::{
-    clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
         Carry, Input, Output, Run, Spec,
-        machine::{Call, Datagram, Failure, Handle, TlsFailure, TlsSession},
-        tests,
+        machine::{Datagram, Handle, TlsSession},
+        tests::{self, Watched},
     },
 };
 
@@ -98,15 +97,22 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
     })
 }
 
-fn refused(wanted: &Output, which: u8) -> Option<Input> {
-    let cause = match which % 5 {
-        0 => Failure::Forbidden("192.0.2.1".parse().unwrap()),
-        1 => Failure::Bind,
-        2 => os(Call::Connect, 111),
-        3 => os(Call::Socket, -7),
-        _ => Failure::Tls(TlsFailure::Alert(which)),
-    };
-    tests::refused(wanted, cause)
+/// A reply, to the query with this ID if it shall be that.
+fn datagram(mut bytes: Vec<u8>, id: Option<[u8; 2]>) -> Input {
+    if let Some(id) = id {
+        bytes.splice(..bytes.len().min(2), id);
+    }
+    Input::Datagram {
+        on: Handle(1),
+        datagram: Datagram {
+            from: "192.0.2.1:53".parse().unwrap(),
+            to: None,
+            hop_limit: Some(1),
+            tos: None,
+            bytes,
+            protocol: 17,
+        },
+    }
 }
 
 proptest! {
@@ -123,63 +129,33 @@ proptest! {
         let Ok(spec) = Spec::parse(&words, &rules(dialect)) else {
             return Ok(());
         };
-        let mut machine = spec.start(Run { seed, ..Run::default() }, Carry::Nothing);
-        let mut tick = Tick::from_secs(1);
-        let (mut wanted, mut id, mut done, mut sent) = (None, None, false, 0);
+        let mut run = Watched::new(spec.start(Run { seed, ..Run::default() }, Carry::Nothing));
+        let (mut wanted, mut id, mut sent) = (None, None, 0);
         let events = [Event::Granted(vec![])].into_iter().chain(events);
         for (index, event) in events.enumerate() {
             let input = match (index, event) {
                 (0, _) => Some(Input::Start),
-                (_, Event::Deadline) => {
-                    // Time passes until then.
-                    tick = machine.deadline().unwrap_or(tick).max(tick);
-                    Some(Input::Deadline)
-                }
+                (_, Event::Deadline) => Some(Input::Deadline),
                 (_, Event::Granted(bytes)) => wanted.take().and_then(|wanted| granted(&wanted, &bytes)),
-                (_, Event::Refused(which)) => wanted.take().and_then(|wanted| refused(&wanted, which)),
-                (_, Event::Datagram(mut bytes, fits)) => {
-                    if let (Some(id), true) = (id, fits) {
-                        let _: [u8; 2] = id;
-                        bytes.splice(..bytes.len().min(2), id);
-                    }
-                    Some(Input::Datagram {
-                        on: Handle(1),
-                        datagram: Datagram {
-                            from: "192.0.2.1:53".parse().unwrap(),
-                            to: None,
-                            hop_limit: Some(1),
-                            tos: None,
-                            bytes,
-                            protocol: 17,
-                        },
-                    })
-                }
+                (_, Event::Refused(which)) => wanted.take().and_then(|wanted| tests::refused(&wanted, which)),
+                (_, Event::Datagram(bytes, fits)) => Some(datagram(bytes, id.filter(|_| fits))),
                 (_, Event::Ended) => Some(Input::Ended { on: Handle(1), errno: Some(104) }),
                 (_, Event::Stray(on)) => Some(Input::Readable { on: Handle(on) }),
                 (_, Event::Stop) => Some(Input::Stop),
             };
             let Some(input) = input else { continue };
-            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
-            let outputs = machine.handle(&mut now, input);
-            prop_assert!(!done || outputs.is_empty(), "nothing comes after the end");
-            for output in outputs {
-                prop_assert!(!done, "the end is the last");
+            for output in run.tell(input) {
                 match &output {
                     Output::Send { packet, .. } => (sent, id) = (sent + 1, packet.bytes[..2].try_into().ok()),
                     Output::Write { .. } => sent += 1,
-                    Output::Done(outcome) => {
-                        done = true;
-                        for body in &outcome.bodies {
-                            json(&body.line(&head(Some("1"), None), dialect));
-                        }
-                    }
                     _ => {}
                 }
-                if !matches!(output, Output::Seen(_) | Output::Close { .. }) {
+                if !matches!(output, Output::Close { .. }) {
                     wanted = Some(output);
                 }
             }
-            prop_assert_eq!(machine.deadline().is_none(), done || matches!(wanted, Some(Output::Resolve { .. })));
+            let resolving = matches!(wanted, Some(Output::Resolve { .. }));
+            prop_assert_eq!(run.machine.deadline().is_none(), run.is_done || resolving);
         }
         // Two addresses, up to three resolvers, up to three repeats.
         prop_assert!(sent <= 2 * 3 * 4, "{} packets", sent);
@@ -189,25 +165,8 @@ proptest! {
     fn left_alone_every_run_comes_to_its_end(command in command(), seed in any::<u64>()) {
         let words: Vec<&str> = command.split(' ').collect();
         let spec = Spec::parse(&words, &rules(Dialect::Reference)).unwrap();
-        let mut machine = spec.start(Run { seed, ..Run::default() }, Carry::Nothing);
-        let mut tick = Tick::from_secs(1);
-        let mut input = Input::Start;
-        for _ in 0..200 {
-            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
-            let outputs = machine.handle(&mut now, input);
-            if matches!(outputs.last(), Some(Output::Done(_))) {
-                return Ok(());
-            }
-            // All that is granted is resolution and sockets; nobody ever answers.
-            input = outputs
-                .iter()
-                .filter(|output| !matches!(output, Output::Await { .. }))
-                .find_map(|output| granted(output, &[1]))
-                .unwrap_or(Input::Deadline);
-            if input == Input::Deadline {
-                tick = machine.deadline().unwrap();
-            }
-        }
-        prop_assert!(false, "not done after 200 events");
+        let machine = spec.start(Run { seed, ..Run::default() }, Carry::Nothing);
+        // All that is granted is resolution and sockets.
+        Watched::new(machine).left_alone(200, |wanted| granted(wanted, &[1]));
     }
 }

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use super::{head, json, os, rules};
+use super::rules;
 use crate::{
-    clock::{Now, Tick, UnixTime},
     dialect::Dialect,
     measurement::{
         Carry, Input, Output, Run, Spec,
-        machine::{Call, Failure, Handle, TlsFailure, TlsSession},
-        tests,
+        machine::{Handle, TlsSession},
+        tests::{self, Watched},
     },
 };
 
@@ -99,18 +98,6 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
     })
 }
 
-fn refused(wanted: &Output, which: u8) -> Option<Input> {
-    let cause = match which % 6 {
-        0 => Failure::Forbidden("192.0.2.1".parse().unwrap()),
-        1 => Failure::Bind,
-        2 => os(Call::Connect, 111),
-        3 => os(Call::Write, -7),
-        4 => Failure::Tls(TlsFailure::Other("\"\\\u{1}".repeat(100))),
-        _ => Failure::Tls(TlsFailure::Alert(which)),
-    };
-    tests::refused(wanted, cause)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
@@ -122,10 +109,8 @@ proptest! {
     ) {
         let words: Vec<&str> = command.split_whitespace().collect();
         let spec = Spec::parse(&words, &rules(dialect)).unwrap();
-        let mut machine = spec.start(Run::default(), Carry::Nothing);
-        let mut tick = Tick::from_secs(1);
+        let mut run = Watched::new(spec.start(Run::default(), Carry::Nothing));
         let mut wanted: Vec<Output> = Vec::new();
-        let mut done = false;
         // At last every timer runs out.
         let events = events.into_iter().chain(vec![Event::Refused(2); 8]);
         let events = events.chain(vec![Event::Deadline; 12]);
@@ -133,37 +118,30 @@ proptest! {
             let mut oldest = || (!wanted.is_empty()).then(|| wanted.remove(0));
             let input = match (index, event) {
                 (0, _) => Some(Input::Start),
-                (_, Event::Deadline) => {
-                    tick = machine.deadline().unwrap_or(tick).max(tick);
-                    Some(Input::Deadline)
-                }
+                (_, Event::Deadline) => Some(Input::Deadline),
                 (_, Event::Granted(bytes)) => oldest().and_then(|wish| granted(&wish, &bytes)),
-                (_, Event::Refused(which)) => oldest().and_then(|wish| refused(&wish, which)),
+                (_, Event::Refused(which)) => oldest().and_then(|wish| tests::refused(&wish, which)),
                 (_, Event::Ended(on)) => Some(Input::Ended { on: Handle(on), errno: Some(104) }),
                 (_, Event::Stray(on)) => Some(Input::Readable { on: Handle(on) }),
                 (_, Event::Stop) => Some(Input::Stop),
             };
             let Some(input) = input else { continue };
-            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
-            let outputs = machine.handle(&mut now, input);
-            prop_assert!(!done || outputs.is_empty(), "nothing comes after the end");
-            for output in outputs {
-                prop_assert!(!done, "the end is the last");
+            for output in run.tell(input) {
                 match output {
-                    Output::Seen(_) => {}
                     Output::Close { .. } => wanted.clear(),
-                    Output::Done(outcome) => {
-                        done = true;
-                        for body in &outcome.bodies {
-                            json(&body.line(&head(Some("7"), None), dialect));
-                        }
-                    }
                     output => wanted.push(output),
                 }
             }
             let resolving = wanted.iter().any(|wish| matches!(wish, Output::Resolve { .. }));
-            prop_assert_eq!(machine.deadline().is_none(), done || resolving);
+            prop_assert_eq!(run.machine.deadline().is_none(), run.is_done || resolving);
         }
-        prop_assert!(done, "it ends");
+        prop_assert!(run.is_done, "it ends");
+    }
+    #[test]
+    fn left_alone_every_run_comes_to_its_end(command in command()) {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let spec = Spec::parse(&words, &rules(Dialect::Reference)).unwrap();
+        let machine = spec.start(Run::default(), Carry::Nothing);
+        Watched::new(machine).left_alone(100, |wanted| granted(wanted, b"xy"));
     }
 }

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::measurement::tests;
+use crate::measurement::tests::{self, Watched, lines_hold};
 
 /// Parts of what servers say, whole and broken.
 fn part() -> impl Strategy<Value = Vec<u8>> {
@@ -71,22 +71,13 @@ fn granted(wanted: &Output, bytes: &[u8]) -> Option<Input> {
     })
 }
 
-fn refused(wanted: &Output, which: u8) -> Option<Input> {
-    let cause = match which % 5 {
-        0 => Failure::Forbidden(ip(SERVER)),
-        1 => Failure::Bind,
-        2 => os(Call::Connect, 111),
-        3 => os(Call::Socket, -7),
-        _ => Failure::Tls(TlsFailure::Alert(which)),
-    };
-    tests::refused(wanted, cause)
-}
-
 /// The input for an event, given what is wanted.
 fn input(event: Event, wanted: &mut Option<Output>, on: Handle) -> Option<Input> {
     match event {
         Event::Granted(bytes) => wanted.take().and_then(|wanted| granted(&wanted, &bytes)),
-        Event::Refused(which) => wanted.take().and_then(|wanted| refused(&wanted, which)),
+        Event::Refused(which) => wanted
+            .take()
+            .and_then(|wanted| tests::refused(&wanted, which)),
         Event::Deadline => Some(Input::Deadline),
         Event::Ended => Some(Input::Ended { on, errno: None }),
         Event::Certified(count) => Some(Input::Certified {
@@ -115,18 +106,6 @@ fn start(words: &str) -> Box<dyn Machine> {
     spec.start(Run::default(), Carry::Nothing)
 }
 
-fn hold(outcome: &Outcome) {
-    for body in &outcome.bodies {
-        for dialect in Dialect::ALL {
-            for id in [Some("1"), None] {
-                let line = body.line(&head(id, None), dialect);
-                json(&line);
-                assert_eq!(line.matches('\n').count(), 1);
-            }
-        }
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -135,9 +114,8 @@ proptest! {
         words in words(),
         events in prop::collection::vec(event(), 0..40),
     ) {
-        let mut machine = start(&words);
-        let mut tick = Tick::from_secs(1);
-        let (mut wanted, mut on, mut done, mut connections) = (None, Handle(1), false, 0);
+        let mut run = Watched::new(start(&words));
+        let (mut wanted, mut on, mut connections) = (None, Handle(1), 0);
         let mut next = Some(Input::Start);
         let mut events = events.into_iter();
         loop {
@@ -149,29 +127,17 @@ proptest! {
                 },
             };
             let Some(input) = input else { continue };
-            if input == Input::Deadline {
-                tick = machine.deadline().unwrap_or(tick).max(tick);
-            }
-            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
-            let outputs = machine.handle(&mut now, input);
-            prop_assert!(!done || outputs.is_empty(), "nothing comes after the end");
-            for output in outputs {
-                prop_assert!(!done, "the end is the last");
-                match &output {
-                    Output::Connect { on: handle, .. } => (connections, on) = (connections + 1, *handle),
-                    Output::Done(outcome) => {
-                        done = true;
-                        hold(outcome);
-                    }
-                    _ => {}
+            for output in run.tell(input) {
+                if let Output::Connect { on: handle, .. } = &output {
+                    (connections, on) = (connections + 1, *handle);
                 }
-                if !matches!(output, Output::Seen(_) | Output::Close { .. }) {
+                if !matches!(output, Output::Close { .. }) {
                     wanted = Some(output);
                 }
             }
             let resolving = matches!(wanted, Some(Output::Resolve { .. }));
-            prop_assert!(done || resolving || connections > 0);
-            prop_assert_eq!(machine.deadline().is_none(), done || connections == 0);
+            prop_assert!(run.is_done || resolving || connections > 0);
+            prop_assert_eq!(run.machine.deadline().is_none(), run.is_done || connections == 0);
         }
         // Two addresses, and a second hello to one of them.
         prop_assert!(connections <= 3, "{} connections", connections);
@@ -201,7 +167,7 @@ proptest! {
             }
             match script.outputs.last() {
                 Some(Output::Done(outcome)) => {
-                    hold(outcome);
+                    lines_hold(outcome);
                     Some(outcome.clone())
                 }
                 _ => None,
@@ -212,25 +178,6 @@ proptest! {
 
     #[test]
     fn left_alone_every_run_comes_to_its_end(words in words()) {
-        let mut machine = start(&words);
-        let mut tick = Tick::from_secs(1);
-        let mut next = Input::Start;
-        for _ in 0..20 {
-            let mut now = Now::new(tick, UnixTime::from_secs(1_700_000_000), 12);
-            let outputs = machine.handle(&mut now, next);
-            if matches!(outputs.last(), Some(Output::Done(_))) {
-                return Ok(());
-            }
-            // Nobody ever answers.
-            next = outputs
-                .iter()
-                .filter(|output| !matches!(output, Output::Await { .. }))
-                .find_map(|output| granted(output, &[]))
-                .unwrap_or(Input::Deadline);
-            if next == Input::Deadline {
-                tick = machine.deadline().unwrap();
-            }
-        }
-        prop_assert!(false, "not done after 20 events");
+        Watched::new(start(&words)).left_alone(20, |wanted| granted(wanted, &[]));
     }
 }
