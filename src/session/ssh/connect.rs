@@ -310,10 +310,7 @@ impl client::Handler for Client {
                 .remote_port
                 .is_some_and(|port| u32::from(port) == connected_port);
         if !ours {
-            reply
-                .reject(ChannelOpenFailure::AdministrativelyProhibited)
-                .await;
-            return Ok(());
+            return prohibited(reply).await;
         }
         // Reserved before accepting: a channel that nobody takes would stay open for ever.
         match self.forward.try_reserve() {
