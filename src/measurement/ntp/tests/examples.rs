@@ -43,6 +43,26 @@ fn one_reply_of_a_stratum_1_server() {
 }
 
 #[test]
+fn the_time_is_that_of_the_start_of_probing() {
+    let mut run = Script::new("-c 2 ntp.example");
+    run.tell(Input::Start);
+    run.millis = 5000;
+    run.tell(Input::Resolved(Ok(vec![run.target])));
+    run.tell(Input::Opened {
+        on: Handle(0),
+        local: "192.0.2.10:40000".parse().unwrap(),
+        ident: 0,
+    });
+    run.unanswered();
+    run.unanswered();
+    let line = run.line_as(Some("1"), Dialect::Reference);
+    assert!(
+        line.contains("\"time\":1700000005, \"dst_name\":\"ntp.example\", \"ttr\":5000.000000"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_reply_a_loss_and_a_reply_with_changes() {
     let mut run = Script::new("198.51.100.7");
     run.millis = 250;

@@ -60,6 +60,20 @@ fn an_address_that_is_refused_is_not_kept() {
         panic!("of ping")
     };
     assert_eq!(carry.address, None);
+    // One that was fine once, and is refused since: the name is asked for again.
+    let carry = Carry {
+        address: Some(ip("10.0.0.1")),
+        ..carry
+    };
+    let mut script = Script::of("-4 -e private.example", Run::default(), Some(carry));
+    script.tell(0, Input::Start);
+    let cause = Failure::Forbidden(ip("10.0.0.1"));
+    let (on, tag) = (H, None);
+    script.tell(0, Input::Failed { on, tag, cause });
+    let AnyCarry::Ping(carry) = script.outcome.unwrap().carry else {
+        panic!("of ping")
+    };
+    assert_eq!(carry.address, None);
 }
 
 #[test]

@@ -43,6 +43,40 @@ fn a_reply_that_arrived_in_time_is_no_loss_though_we_are_told_late() {
 }
 
 #[test]
+fn a_reply_at_the_very_end_of_its_time_is_in_time_and_one_after_it_is_not() {
+    for (arrival, items) in [
+        (1000 * MS, "[ { \"rtt\":1000.000000 }, { \"x\":\"*\" } ]"),
+        (
+            1000 * MS + 1,
+            "[ { \"x\":\"*\" }, { \"dup\":1, \"rtt\":1000.000001, \"ttl\":57 }, { \"x\":\"*\" } ]",
+        ),
+    ] {
+        let mut script = Script::new("-4 -c 2 198.51.100.7");
+        script.begin(0, TARGET);
+        script.tell(1500 * MS, Input::Deadline);
+        script.reply(arrival, 0, 57, 32);
+        script.deadline();
+        assert_eq!(script.items(), items);
+    }
+}
+
+#[test]
+fn replies_to_another_address_tell_it_but_for_the_first_which_sets_it() {
+    let mut script = Script::new("-4 -c 3 198.51.100.7");
+    script.begin(0, TARGET);
+    for (request, to) in [(0, "192.0.2.11"), (1, "192.0.2.11"), (2, "192.0.2.12")] {
+        let datagram = reply_to(&script.sent[request], ip(to), 57, 32);
+        let at = u64::try_from(request).unwrap() * 1000 * MS + MS;
+        script.datagram(at, datagram);
+        script.deadline();
+    }
+    assert_eq!(
+        script.items(),
+        "[ { \"rtt\":1.000000 }, { \"rtt\":1.000000 }, { \"rtt\":1.000000, \"src_addr\":\"192.0.2.12\" } ]"
+    );
+}
+
+#[test]
 fn a_late_wake_up_gives_no_reply_more_time() {
     let mut script = Script::new("-4 -c 2 198.51.100.7");
     script.begin(0, TARGET);

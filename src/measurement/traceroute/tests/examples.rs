@@ -323,6 +323,21 @@ fn a_forbidden_address() {
 }
 
 #[test]
+fn the_time_of_what_was_forbidden_is_that_of_the_refusal() {
+    let mut run = Script::new("-A 1 private.example");
+    run.tell(Input::Start);
+    run.after(3_000_000)
+        .tell(Input::Resolved(Ok(vec![ip("10.0.0.1")])));
+    run.after(2_000_000);
+    run.open_failed(Failure::Forbidden(ip("10.0.0.1")));
+    let line = run.line_as(&head(Some("1"), None), Dialect::Reference);
+    assert!(
+        line.contains("\"time\":1700000005, \"endtime\":1700000005, "),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_send_failure_on_the_second_probe() {
     for (call, errno, text) in [
         (Call::Send, EHOSTUNREACH, "sendto failed: No route to host"),

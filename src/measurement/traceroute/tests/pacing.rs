@@ -244,11 +244,15 @@ fn the_kernels_time_of_sending_counts_even_if_it_comes_after_the_answer() {
 }
 
 #[test]
-fn a_time_of_sending_after_the_answer_is_not_used() {
-    let mut run = Script::probing("-c 1 -m 1 198.51.100.7");
-    run.answered(5000, Script::exceeded);
-    run.after(1);
-    run.stamped(1);
-    run.deadline();
-    assert!(run.hops().contains("\"rtt\":5.000"));
+fn a_time_of_sending_that_cannot_be_is_not_used() {
+    for stamped in [0, 10_001] {
+        let mut run = Script::new("-c 1 -m 1 198.51.100.7");
+        run.micros = 5000;
+        run = run.opened();
+        run.answered(5000, Script::exceeded);
+        run.micros = stamped;
+        run.stamped(1);
+        run.deadline();
+        assert!(run.hops().contains("\"rtt\":5.000"), "{}", run.hops());
+    }
 }
