@@ -180,7 +180,7 @@ impl ResponseParser {
         self.has_head().then_some(self.response.status)
     }
 
-    /// The `Date`, once the headers are complete.
+    /// The `Date` in Unix seconds, once the headers are complete.
     #[must_use]
     pub const fn date(&self) -> Option<i64> {
         self.response.date

@@ -131,7 +131,7 @@ pub enum Input {
 pub struct OneShot {
     /// Its table.
     pub table: String,
-    /// The start that its line names.
+    /// The start that its line names, in Unix seconds.
     pub start: i64,
     /// Its complete command text.
     pub text: String,

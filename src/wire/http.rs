@@ -20,7 +20,7 @@ pub struct Expect {
     pub head: bool,
     /// Stop once this many bytes were received; 0 for no limit.
     pub read_limit: u64,
-    /// A body without chunks is taken up to here first, and whatever is held beyond it only if the body goes on.
+    /// A body without chunks is taken up to this many bytes first, and whatever is held beyond it only if the body goes on.
     pub body_limit: u64,
 }
 

@@ -95,7 +95,7 @@ impl<'a> Icmp<'a> {
         u16::from_be_bytes([self.rest[2], self.rest[3]])
     }
 
-    /// The MTU of an IPv6 "packet too big".
+    /// The MTU of an IPv6 "packet too big", in octets.
     #[must_use]
     pub const fn mtu(&self) -> u32 {
         u32::from_be_bytes(self.rest)

@@ -64,8 +64,9 @@ pub(super) struct Common {
     pub post: Post,
     /// Milliseconds from the start of the run to the first attempt to connect.
     pub started_ms: f64,
-    /// How much may still be reported of header lines and read events.
+    /// How many bytes of header lines may still be reported.
     pub header_room: usize,
+    /// How many read events may still be.
     pub reads_room: usize,
     handles: u16,
 }
