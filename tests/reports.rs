@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::{net::SocketAddr, ops::RangeInclusive, path::Path};
 
 use serde_json::Value;
 use starling::{
@@ -71,94 +71,113 @@ fn the_probe_s_own_reports_are_accepted_and_true() {
         let lines = lab.accepted().to_vec();
         let after = system::host_uptime().as_secs();
 
-        let uptimes = reports(&lines, "7001");
-        for one in &uptimes {
-            let uptime = one["uptime"].as_u64().unwrap();
-            assert!((before..=after).contains(&uptime), "{one}");
-            assert_eq!(
-                (one["fw"].as_u64(), one["mver"].as_str()),
-                (Some(5120), Some("2.6.4"))
-            );
-        }
-        assert_eq!(uptimes[0]["lts"], -1, "nobody confirmed the clock yet");
-
-        let disk = system::disk(starling::dialect::Dialect::Reference, &service.data());
-        let told = &reports(&lines, "9018")[0];
-        assert_eq!(told["bsize"].as_u64(), Some(disk.block_size));
-        assert_eq!(told["blocks"].as_u64(), Some(disk.blocks));
-        let (free, kib) = (
-            told["bfree"].as_u64().unwrap(),
-            told["free"].as_u64().unwrap(),
-        );
-        assert_eq!(kib, free * (disk.block_size / 1024));
-        assert!(free > 0 && free <= disk.blocks);
-
+        uptimes_are_true(&lines, before..=after);
+        disk_is_true(&lines, &service.data());
         let bytes = counters(&reports(&lines, "9002"));
         assert!((bytes_before..=lo_bytes()).contains(&bytes), "{bytes}");
-
-        let addresses = reports(&lines, "9104");
-        assert_eq!(addresses.len(), 1, "told once, unless they change");
-        let inet = addresses[0]["inet-addresses"].as_array().unwrap();
-        assert!(
-            inet.iter()
-                .any(|one| one["inet-addr"] == "127.0.0.1" && one["netmask"] == "255.0.0.0")
+        addresses_are_true(&lines);
+        steps_are_told(
+            &lines,
+            lab.registration(),
+            &service.data().join("probe_key"),
         );
-        assert_eq!(addresses[0]["inet-dhcp"], true);
-
-        assert_eq!(
-            markers(&lines, 9000),
-            [
-                "STARTING ATLAS system initialized (reboot count 0)",
-                "STARTING TELNETD LOCALLY"
-            ]
-        );
-        let server = lab.registration();
-        let started = markers(&lines, 9011);
-        assert_eq!(
-            started[0],
-            format!(
-                "Starting ssh -p {} atlas@{} INIT",
-                server.port(),
-                server.ip()
-            )
-        );
-        let key = service.data().join("probe_key");
-        assert!(started[1].starts_with("Starting ssh -p "), "{started:?}");
-        assert!(
-            started[1].ends_with(" INIT") && started[1].contains(path(&key)),
-            "{started:?}"
-        );
-        assert!(started[2].starts_with("Starting ssh -R "), "{started:?}");
-        assert!(
-            started[2].contains(":127.0.0.1:2023 -L 8080:127.0.0.1:8080 -i "),
-            "{started:?}"
-        );
-        assert!(started[2].ends_with(" KEEP"), "{started:?}");
-        assert_eq!(started.len(), 3);
-
-        // 9018, 7001, 9002 and 9901 stand first in every batch (section 10 row 29).
-        let first: Vec<&str> = lines.iter().take(4).map(String::as_str).collect();
-        for (line, begin) in first.iter().zip([
-            "RESULT { \"id\":\"9018\"",
-            "RESULT { \"id\": \"7001\"",
-            "RESULT { \"id\": \"9002\"",
-            "RESULT 9901 ongoing ",
-        ]) {
-            assert!(line.starts_with(begin), "{first:#?}");
-        }
-        assert!(
-            first[3].trim_end().ends_with(" /home/atlas/data/new/main"),
-            "{}",
-            first[3]
-        );
-        let batches = |id| reports(&lines, id).len();
-        assert_eq!(
-            (batches("9018"), batches("7001")),
-            (batches("7001"), batches("9002"))
-        );
+        reports_stand_first(&lines);
         service.stop().expect_success();
         lab.stop().await;
     });
+}
+
+/// The host's uptime in seconds, in each batch.
+fn uptimes_are_true(lines: &[String], host: RangeInclusive<u64>) {
+    let uptimes = reports(lines, "7001");
+    for one in &uptimes {
+        let uptime = one["uptime"].as_u64().unwrap();
+        assert!(host.contains(&uptime), "{one}");
+        assert_eq!(
+            (one["fw"].as_u64(), one["mver"].as_str()),
+            (Some(5120), Some("2.6.4"))
+        );
+    }
+    assert_eq!(uptimes[0]["lts"], -1, "nobody confirmed the clock yet");
+}
+
+fn disk_is_true(lines: &[String], data: &Path) {
+    let disk = system::disk(starling::dialect::Dialect::Reference, data);
+    let told = &reports(lines, "9018")[0];
+    assert_eq!(told["bsize"].as_u64(), Some(disk.block_size));
+    assert_eq!(told["blocks"].as_u64(), Some(disk.blocks));
+    let (free, kib) = (
+        told["bfree"].as_u64().unwrap(),
+        told["free"].as_u64().unwrap(),
+    );
+    assert_eq!(kib, free * (disk.block_size / 1024));
+    assert!(free > 0 && free <= disk.blocks);
+}
+
+fn addresses_are_true(lines: &[String]) {
+    let addresses = reports(lines, "9104");
+    assert_eq!(addresses.len(), 1, "told once, unless they change");
+    let inet = addresses[0]["inet-addresses"].as_array().unwrap();
+    assert!(
+        inet.iter()
+            .any(|one| one["inet-addr"] == "127.0.0.1" && one["netmask"] == "255.0.0.0")
+    );
+    assert_eq!(addresses[0]["inet-dhcp"], true);
+}
+
+/// The way to the controller, step by step.
+fn steps_are_told(lines: &[String], server: SocketAddr, key: &Path) {
+    assert_eq!(
+        markers(lines, 9000),
+        [
+            "STARTING ATLAS system initialized (reboot count 0)",
+            "STARTING TELNETD LOCALLY"
+        ]
+    );
+    let started = markers(lines, 9011);
+    assert_eq!(
+        started[0],
+        format!(
+            "Starting ssh -p {} atlas@{} INIT",
+            server.port(),
+            server.ip()
+        )
+    );
+    assert!(started[1].starts_with("Starting ssh -p "), "{started:?}");
+    assert!(
+        started[1].ends_with(" INIT") && started[1].contains(path(key)),
+        "{started:?}"
+    );
+    assert!(started[2].starts_with("Starting ssh -R "), "{started:?}");
+    assert!(
+        started[2].contains(":127.0.0.1:2023 -L 8080:127.0.0.1:8080 -i "),
+        "{started:?}"
+    );
+    assert!(started[2].ends_with(" KEEP"), "{started:?}");
+    assert_eq!(started.len(), 3);
+}
+
+fn reports_stand_first(lines: &[String]) {
+    // 9018, 7001, 9002 and 9901 stand first in every batch (section 10 row 29).
+    let first: Vec<&str> = lines.iter().take(4).map(String::as_str).collect();
+    for (line, begin) in first.iter().zip([
+        "RESULT { \"id\":\"9018\"",
+        "RESULT { \"id\": \"7001\"",
+        "RESULT { \"id\": \"9002\"",
+        "RESULT 9901 ongoing ",
+    ]) {
+        assert!(line.starts_with(begin), "{first:#?}");
+    }
+    assert!(
+        first[3].trim_end().ends_with(" /home/atlas/data/new/main"),
+        "{}",
+        first[3]
+    );
+    let batches = |id| reports(lines, id).len();
+    assert_eq!(
+        (batches("9018"), batches("7001")),
+        (batches("7001"), batches("9002"))
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! It promises to be gone within five seconds. The bench allows three times that, since the machine may be loaded, and
 //! prints the longest.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
@@ -45,26 +45,23 @@ pub(crate) fn stops(mut world: World) -> World {
     world.start();
     world.pass(50, 400);
     end(&mut world, "just started", Signal::SIGINT, UNDER_WAY);
+    while_others_hang(&mut world);
+    while_the_disk_is_slow(&mut world, &shim);
+    while_the_disk_is_full(&mut world, &filler);
+    as_process_1(&mut world);
+    world
+}
 
+fn while_others_hang(world: &mut World) {
     world.controller.order(Order::Swallow);
     world.start();
     world.pass(2000, 3000);
-    end(
-        &mut world,
-        "the controller hangs",
-        Signal::SIGTERM,
-        UNDER_WAY,
-    );
+    end(world, "the controller hangs", Signal::SIGTERM, UNDER_WAY);
     let _ = fs::remove_file(world.agent.data.join("session.json"));
     world.registration.order(Order::Swallow);
     world.start();
     world.pass(1000, 2000);
-    end(
-        &mut world,
-        "the registration hangs",
-        Signal::SIGINT,
-        UNDER_WAY,
-    );
+    end(world, "the registration hangs", Signal::SIGINT, UNDER_WAY);
     world.registration.order(Order::Carry);
     world.controller.order(Order::Carry);
 
@@ -73,58 +70,53 @@ pub(crate) fn stops(mut world: World) -> World {
     world.wait_for_session();
     world.one_off();
     world.pass(2000, 3000);
-    end(&mut world, "a post hangs", Signal::SIGTERM, UNDER_WAY);
+    end(world, "a post hangs", Signal::SIGTERM, UNDER_WAY);
     world.network.order("over");
+}
 
+fn while_the_disk_is_slow(world: &mut World, shim: &Shim) {
     shim.disk(300);
     world.start();
     world.pass(4000, 5000);
-    end(&mut world, "the disk is slow", Signal::SIGTERM, UNDER_WAY);
+    end(world, "the disk is slow", Signal::SIGTERM, UNDER_WAY);
     shim.disk(0);
     world.start();
     world.wait_for_upload();
     shim.disk(20_000);
     world.pass(2000, 3000);
-    end(
-        &mut world,
-        "the disk stands still",
-        Signal::SIGTERM,
-        GIVEN_UP,
-    );
+    end(world, "the disk stands still", Signal::SIGTERM, GIVEN_UP);
     shim.disk(0);
+}
 
+fn while_the_disk_is_full(world: &mut World, filler: &Path) {
     world.start();
     world.wait_for_upload();
-    fill(&filler);
+    fill(filler);
     world.pass(3000, 4000);
-    end(&mut world, "the disk is full", Signal::SIGTERM, UNDER_WAY);
-    expect_last_words(&mut world, false);
-    let _ = fs::remove_file(&filler);
+    end(world, "the disk is full", Signal::SIGTERM, UNDER_WAY);
+    expect_last_words(world, false);
+    let _ = fs::remove_file(filler);
     world.start();
     world.wait_for_upload();
     world.network.kill();
-    fill(&filler);
+    fill(filler);
     world.pass(3000, 4000);
-    end(
-        &mut world,
-        "disk full, no controller",
-        Signal::SIGTERM,
-        GIVEN_UP,
-    );
-    expect_last_words(&mut world, true);
-    let _ = fs::remove_file(&filler);
+    end(world, "disk full, no controller", Signal::SIGTERM, GIVEN_UP);
+    expect_last_words(world, true);
+    let _ = fs::remove_file(filler);
     world.network.restart(true);
+}
 
+fn as_process_1(world: &mut World) {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         world.agent.by = ["unshare", "--pid", "--fork", "--kill-child"]
             .map(str::to_owned)
             .to_vec();
         world.start();
         world.wait_for_upload();
-        end(&mut world, "as process 1", signal, UNDER_WAY);
+        end(world, "as process 1", signal, UNDER_WAY);
         world.agent.by.clear();
     }
-    world
 }
 
 /// Sends the signal and waits for the end, which must be a good one.
