@@ -33,6 +33,8 @@ const RESTLESS_BY_CHANCE: usize = 64;
 struct Time {
     tick: Tick,
     unix: i128,
+    /// Deadlines in a row at this moment.
+    restless: usize,
 }
 
 impl Time {
@@ -40,6 +42,7 @@ impl Time {
         Self {
             tick: Tick::from_secs(0),
             unix: EPOCH as i128 * 1_000_000_000,
+            restless: 0,
         }
     }
 
@@ -48,12 +51,30 @@ impl Time {
     }
 
     fn pass(&mut self, by: Duration) {
+        if !by.is_zero() {
+            self.restless = 0;
+        }
         self.tick = self.tick + by;
         self.unix += i128::try_from(by.as_nanos()).expect("no such span");
     }
 
-    fn pass_to(&mut self, at: Tick) {
-        self.pass(at.since(self.tick));
+    /// Time passes to a deadline, of which there may be so many at one moment.
+    fn pass_to(&mut self, at: Tick, most: usize) {
+        let by = at.since(self.tick);
+        self.pass(by);
+        self.restless += usize::from(by.is_zero());
+        assert!(
+            self.restless < most,
+            "a deadline that comes again and again"
+        );
+    }
+
+    /// Time passes to the deadline, or by some seconds where there is none.
+    fn wait(&mut self, deadline: Option<Tick>, bytes: &mut Bytes<'_>) {
+        match deadline {
+            Some(at) => self.pass_to(at, RESTLESS),
+            None => self.pass(Duration::from_secs(1 + u64::from(bytes.byte()))),
+        }
     }
 
     /// The wall clock is set.
@@ -80,7 +101,6 @@ pub(crate) fn session(data: &[u8]) {
     };
     let mut session = Session::new(settings.clone(), State::default(), bytes.long().into());
     let mut busy = false;
-    let mut restless = 0;
     for _ in 0..256 {
         let input = match bytes.byte() % 8 {
             _ if bytes.is_empty() => return,
@@ -99,13 +119,7 @@ pub(crate) fn session(data: &[u8]) {
                 session::Input::Deadline
             }
             _ => {
-                let before = time.tick;
-                match session.deadline() {
-                    Some(at) => time.pass_to(at),
-                    None => time.pass(Duration::from_secs(1 + u64::from(bytes.byte()))),
-                }
-                restless = if time.tick == before { restless + 1 } else { 0 };
-                assert!(restless < RESTLESS, "a deadline that comes again and again");
+                time.wait(session.deadline(), &mut bytes);
                 session::Input::Deadline
             }
         };
@@ -165,7 +179,6 @@ pub(crate) fn schedule(data: &[u8]) {
     let mut schedule = Schedule::new(bytes.long().into(), BOUNDS);
     let mut running: BTreeSet<JobId> = BTreeSet::new();
     let mut one_offs: BTreeSet<JobId> = BTreeSet::new();
-    let mut restless = 0;
     for _ in 0..256 {
         let input = match bytes.byte() % 8 {
             _ if bytes.is_empty() => return,
@@ -195,16 +208,10 @@ pub(crate) fn schedule(data: &[u8]) {
                 schedule::Input::Deadline
             }
             _ => {
-                let before = time.tick;
                 let Some(at) = schedule.deadline() else {
                     continue;
                 };
-                time.pass_to(at);
-                restless = if time.tick == before { restless + 1 } else { 0 };
-                assert!(
-                    restless < RESTLESS_BY_CHANCE,
-                    "a deadline that comes again and again"
-                );
+                time.pass_to(at, RESTLESS_BY_CHANCE);
                 schedule::Input::Deadline
             }
         };
@@ -264,11 +271,12 @@ fn job(bytes: &mut Bytes<'_>) -> Job {
 pub(crate) fn uploader(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let mut time = Time::new();
-    let mut uploader = Uploader::new(Own::default(), bytes.long().into());
-    let mut stored: BTreeMap<Queue, BTreeMap<Number, Sealed>> = BTreeMap::new();
-    let mut posts: BTreeMap<Which, Vec<Number>> = BTreeMap::new();
-    let mut next = 0;
-    let mut restless = 0;
+    let mut uploads = Uploads {
+        uploader: Uploader::new(Own::default(), bytes.long().into()),
+        stored: BTreeMap::new(),
+        posts: BTreeMap::new(),
+        made: 0,
+    };
     for _ in 0..256 {
         let input = match bytes.byte() % 8 {
             _ if bytes.is_empty() => return,
@@ -276,21 +284,13 @@ pub(crate) fn uploader(data: &[u8]) {
             1 => upload::Input::Tunnel(bytes.byte() & 1 == 1),
             2 => upload::Input::Duties(duties(&mut bytes)),
             3 => {
-                let queue = bytes.of(&[Queue::Periodic, Queue::OneOff]);
-                next += 1;
-                let (number, len) = (Number(next), bytes.long().into());
-                let sealed = Sealed {
-                    number,
-                    len,
-                    lines: 1,
-                };
-                stored.entry(queue).or_default().insert(number, sealed);
+                uploads.store(&mut bytes);
                 upload::Input::OneOff {
                     idle: bytes.byte() & 1 == 1,
                 }
             }
             4 => {
-                let under_way: Vec<Which> = posts.keys().copied().collect();
+                let under_way: Vec<Which> = uploads.posts.keys().copied().collect();
                 let Some(which) = (!under_way.is_empty()).then(|| bytes.of(&under_way)) else {
                     continue;
                 };
@@ -301,60 +301,88 @@ pub(crate) fn uploader(data: &[u8]) {
                 upload::Input::Deadline
             }
             _ => {
-                let before = time.tick;
-                match uploader.deadline() {
-                    Some(at) => time.pass_to(at),
-                    None => time.pass(Duration::from_secs(1 + u64::from(bytes.byte()))),
-                }
-                restless = if time.tick == before { restless + 1 } else { 0 };
-                assert!(restless < RESTLESS, "a deadline that comes again and again");
+                time.wait(uploads.uploader.deadline(), &mut bytes);
                 upload::Input::Deadline
             }
         };
+        uploads.tell(&time, input);
+    }
+}
+
+/// The uploader, and what its drivers know.
+struct Uploads {
+    uploader: Uploader,
+    stored: BTreeMap<Queue, BTreeMap<Number, Sealed>>,
+    posts: BTreeMap<Which, Vec<Number>>,
+    /// Segments so far.
+    made: u64,
+}
+
+impl Uploads {
+    fn store(&mut self, bytes: &mut Bytes<'_>) {
+        let queue = bytes.of(&[Queue::Periodic, Queue::OneOff]);
+        self.made += 1;
+        let sealed = Sealed {
+            number: Number(self.made),
+            len: bytes.long().into(),
+            lines: 1,
+        };
+        let there = self.stored.entry(queue).or_default();
+        there.insert(sealed.number, sealed);
+    }
+
+    fn tell(&mut self, time: &Time, input: upload::Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let mut accepted = None;
             if let upload::Input::Answered(which, answer) = &input {
-                let segments = posts.remove(which).expect("it was under way");
+                let segments = self.posts.remove(which).expect("it was under way");
                 let good = matches!(answer, Answer::Heard { accepted: true, .. });
                 accepted = good.then_some((which.queue(), segments));
             }
-            for output in uploader.handle(&time.now(), input) {
-                match output {
-                    upload::Output::Collect { queue, .. } => {
-                        let there = stored.get(&queue).into_iter().flat_map(BTreeMap::values);
-                        let there = there.cloned().collect();
-                        inputs.push(upload::Input::Collected(queue, there));
-                    }
-                    upload::Output::Post(post) => {
-                        let queue = post.which.queue();
-                        let under_way = posts.keys().any(|which| which.queue() == queue);
-                        assert!(!under_way, "two posts of one queue");
-                        let there = stored.entry(queue).or_default();
-                        assert!(
-                            post.segments
-                                .iter()
-                                .all(|number| there.contains_key(number))
-                        );
-                        posts.insert(post.which, post.segments);
-                    }
-                    upload::Output::Uploaded(queue, numbers) => {
-                        assert_eq!(accepted.take(), Some((queue, numbers.clone())));
-                        let there = stored.entry(queue).or_default();
-                        there.retain(|number, _| !numbers.contains(number));
-                    }
-                    upload::Output::Append(line) => assert!(line.ends_with('\n')),
-                    upload::Output::Limit(bytes) => assert!(bytes > 0),
-                    upload::Output::Kept(_)
-                    | upload::Output::InSync(_)
-                    | upload::Output::Held(_)
-                    | upload::Output::Told(_)
-                    | upload::Output::Failing(_)
-                    | upload::Output::Works
-                    | upload::Output::ClockOff(_) => {}
-                }
+            for output in self.uploader.handle(&time.now(), input) {
+                inputs.extend(self.perform(output, &mut accepted));
             }
         }
+    }
+
+    /// What comes of an output at once. `accepted` is what was just taken, until it is said to be uploaded.
+    fn perform(
+        &mut self,
+        output: upload::Output,
+        accepted: &mut Option<(Queue, Vec<Number>)>,
+    ) -> Option<upload::Input> {
+        match output {
+            upload::Output::Collect { queue, .. } => {
+                let there = self.stored.get(&queue).into_iter();
+                let there = there.flat_map(BTreeMap::values).cloned().collect();
+                return Some(upload::Input::Collected(queue, there));
+            }
+            upload::Output::Post(post) => {
+                let queue = post.which.queue();
+                let under_way = self.posts.keys().any(|which| which.queue() == queue);
+                assert!(!under_way, "two posts of one queue");
+                let there = self.stored.entry(queue).or_default();
+                let is_there = |number| there.contains_key(number);
+                assert!(post.segments.iter().all(is_there));
+                self.posts.insert(post.which, post.segments);
+            }
+            upload::Output::Uploaded(queue, numbers) => {
+                assert_eq!(accepted.take(), Some((queue, numbers.clone())));
+                let there = self.stored.entry(queue).or_default();
+                there.retain(|number, _| !numbers.contains(number));
+            }
+            upload::Output::Append(line) => assert!(line.ends_with('\n')),
+            upload::Output::Limit(bytes) => assert!(bytes > 0),
+            upload::Output::Kept(_)
+            | upload::Output::InSync(_)
+            | upload::Output::Held(_)
+            | upload::Output::Told(_)
+            | upload::Output::Failing(_)
+            | upload::Output::Works
+            | upload::Output::ClockOff(_) => {}
+        }
+        None
     }
 }
 
