@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 
-use super::{Addresses, Form, Say, Talk, interval};
+use super::{Addresses, Form, Say, Talk, end, interval};
 use crate::measurement::{
     Outcome, Seen,
     http::{self, Complete, Entry, Problem, Response},
@@ -109,10 +109,7 @@ impl Talk for Http {
         value("host", self.host.as_deref());
         value("sni", self.sni.as_deref());
         value("user-agent", self.user_agent.as_deref());
-        if let Some(interface) = &self.interface {
-            words.extend(["-I".to_owned(), interface.clone()]);
-        }
-        words.extend(["--".to_owned(), self.url.clone()]);
+        end(&mut words, "-I", self.interface.as_deref(), &self.url);
         words
     }
 

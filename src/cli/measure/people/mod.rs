@@ -97,11 +97,19 @@ impl Addresses {
     }
 
     /// Turns to IPv6 where neither was asked for: for names without an IPv4 address.
-    fn turn(&mut self) -> bool {
-        let turns = !self.ipv4 && !self.ipv6;
+    fn turn(&mut self, target: &str) -> bool {
+        let turns = !self.ipv4 && !self.ipv6 && !is_ipv6(target);
         self.ipv6 |= turns;
         turns
     }
+}
+
+/// Ends a command's words: this option with what its packets leave from, and the target, which may look like an option.
+fn end(words: &mut Vec<String>, option: &str, interface: Option<&str>, target: &str) {
+    if let Some(interface) = interface {
+        words.extend([option.to_owned(), interface.to_owned()]);
+    }
+    words.extend(["--".to_owned(), target.to_owned()]);
 }
 
 fn is_ipv6(target: &str) -> bool {

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use clap::Parser;
 
-use super::{Addresses, Form, Say, Talk, interval, is_ipv6};
+use super::{Addresses, Form, Say, Talk, end, interval};
 use crate::measurement::{
     Body, Outcome, Seen,
     ntp::{Body as Found, Item, Outcome as Result, Reply},
@@ -71,10 +71,7 @@ impl Talk for Ntp {
         if self.size != 0 {
             words.push(format!("-s{}", self.size));
         }
-        if let Some(interface) = &self.interface {
-            words.extend(["-i".to_owned(), interface.clone()]);
-        }
-        words.extend(["--".to_owned(), self.target.clone()]);
+        end(&mut words, "-i", self.interface.as_deref(), &self.target);
         words
     }
 
@@ -83,7 +80,7 @@ impl Talk for Ntp {
     }
 
     fn turn(&mut self) -> bool {
-        !is_ipv6(&self.target) && self.addresses.turn()
+        self.addresses.turn(&self.target)
     }
 
     fn begun(&mut self, to: IpAddr, from: IpAddr, say: &mut Say) {

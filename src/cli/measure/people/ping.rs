@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use clap::Parser;
 
-use super::{Addresses, Form, Say, Talk, interval, is_ipv6};
+use super::{Addresses, Form, Say, Talk, end, interval};
 use crate::measurement::{
     Body, Outcome, Seen,
     ping::{self, Item},
@@ -81,10 +81,7 @@ impl Talk for Ping {
             format!("-i{}", self.interval.as_millis()),
             format!("-s{}", self.size),
         ];
-        if let Some(interface) = &self.interface {
-            words.extend(["-I".to_owned(), interface.clone()]);
-        }
-        words.extend(["--".to_owned(), self.target.clone()]);
+        end(&mut words, "-I", self.interface.as_deref(), &self.target);
         words
     }
 
@@ -93,7 +90,7 @@ impl Talk for Ping {
     }
 
     fn turn(&mut self) -> bool {
-        !is_ipv6(&self.target) && self.addresses.turn()
+        self.addresses.turn(&self.target)
     }
 
     fn begun(&mut self, to: IpAddr, from: IpAddr, say: &mut Say) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use clap::Parser;
 
-use super::{Addresses, Form, Say, Talk, interval, is_ipv6};
+use super::{Addresses, Form, Say, Talk, end, interval};
 use crate::{
     measurement::{
         Body, Outcome, Seen,
@@ -163,10 +163,7 @@ impl Talk for Traceroute {
         if self.tos != 0 {
             words.push(format!("-t{}", self.tos));
         }
-        if let Some(interface) = &self.interface {
-            words.extend(["-i".to_owned(), interface.clone()]);
-        }
-        words.extend(["--".to_owned(), self.target.clone()]);
+        end(&mut words, "-i", self.interface.as_deref(), &self.target);
         words
     }
 
@@ -175,7 +172,7 @@ impl Talk for Traceroute {
     }
 
     fn turn(&mut self) -> bool {
-        !is_ipv6(&self.target) && self.addresses.turn()
+        self.addresses.turn(&self.target)
     }
 
     fn missing(&self) -> Option<&'static str> {
