@@ -1,28 +1,10 @@
 //! The command line as a user meets it: the real binary, its exit codes, what goes to which stream.
 
-use std::{
-    fs,
-    process::{Command, Output},
-};
+mod support;
 
-/// Runs the binary in an empty directory with a bare environment.
-fn starling(args: &[&str]) -> Output {
-    let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    Command::new(env!("CARGO_BIN_EXE_starling"))
-        .args(args)
-        .env_clear()
-        .current_dir(folder.path())
-        .output()
-        .expect("the binary runs")
-}
+use std::fs;
 
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use support::{starling, stderr, stdout};
 
 #[test]
 fn help_is_data_and_success() {

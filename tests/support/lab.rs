@@ -382,23 +382,13 @@ impl Stopped {
 }
 
 fn spawn(folder: &Path, server: &str) -> Child {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("log"))
-        .expect("the log can be opened");
-    Command::new(env!("CARGO_BIN_EXE_starling"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+    command
         .args(["run", "--upload-interval", "2s", "--log-level", "debug"])
         .arg("--data-dir")
         .arg(folder.join("data"))
-        .args(["--registration-server", server])
-        .env_clear()
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("the binary runs")
+        .args(["--registration-server", server]);
+    started(command, folder)
 }
 
 /// `starling controller` as a process of its own, so that it can be killed.
@@ -502,18 +492,25 @@ impl Drop for Network {
 }
 
 fn spawn_controller(folder: &Path) -> Child {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(folder.join("log"))
-        .expect("the log can be opened");
-    Command::new(env!("CARGO_BIN_EXE_starling"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_starling"));
+    command
         .args(["controller", "--config"])
         .arg(folder.join("controller.toml"))
         .arg("--data-dir")
         .arg(folder.join("data"))
         .arg("--accepted")
-        .arg(folder.join("accepted"))
+        .arg(folder.join("accepted"));
+    started(command, folder)
+}
+
+/// Starts it in a folder, with a bare environment; what it says is added to `log` there.
+fn started(mut command: Command, folder: &Path) -> Child {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))
+        .expect("the log can be opened");
+    command
         .env_clear()
         .current_dir(folder)
         .stdin(Stdio::null())
