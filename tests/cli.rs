@@ -1,5 +1,7 @@
 //! The command line as a user meets it: the real binary, its exit codes, what goes to which stream.
 
+#![allow(clippy::panic, reason = "a test says what is wrong by panicking")]
+
 mod support;
 
 use std::fs;
