@@ -11,7 +11,7 @@ use crate::{
         icmp::{self, Icmp},
         protocol,
         tcp::{self, Tcp},
-        udp,
+        udp::{self, Udp},
     },
 };
 
@@ -26,6 +26,9 @@ pub(super) const BLOCK: usize = 32;
 
 /// The text that follows the fixed part of every payload.
 const FILLER: &[u8] = b"http://atlas.ripe.net Atlas says Hi!";
+
+/// The largest payload that a probe has.
+const LARGEST: usize = 4096;
 
 /// The process number and table size under which recordings were made (`replay-vectors` section 3).
 const RECORDED: (u32, u16) = (42, 10);
@@ -203,6 +206,17 @@ impl Mark {
         }
     }
 
+    /// The number that the adjust octets of a quoted UDP probe gave to its checksum. They survive what rewrites headers.
+    pub(super) fn checksum_made(&self, probe: &Udp<'_>) -> Option<u16> {
+        let adjust = u16::from_be_bytes(*probe.payload.first_chunk()?);
+        let size = usize::from(probe.length).checked_sub(udp::HEADER)?;
+        let payload = self.payload(0, size.clamp(2, LARGEST), Tick::default());
+        let from = (self.local, self.source_port());
+        let to = (self.target, self.udp_port(0));
+        let plain = udp::plain_checksum(from, to, &payload);
+        Some(unadjusted(plain, adjust))
+    }
+
     /// The payload of a UDP probe. In IPv4 its checksum is the probe's number, or without Paris a constant.
     fn datagram(&self, number: u16, mut payload: Vec<u8>) -> Vec<u8> {
         if self.target.is_ipv4() {
@@ -233,6 +247,11 @@ fn adjust(payload: &mut [u8], plain: u16, wanted: u16) {
     if let Some(octets) = payload.first_chunk_mut::<2>() {
         *octets = adjustment(plain, wanted).to_be_bytes();
     }
+}
+
+/// What was wanted of a checksum that is `plain` without the octets `adjust`: the inverse of [`adjustment`].
+const fn unadjusted(plain: u16, adjust: u16) -> u16 {
+    !adjustment(adjust, plain)
 }
 
 /// The low 16 bits.

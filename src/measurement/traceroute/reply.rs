@@ -42,9 +42,14 @@ pub(super) struct Reply {
 pub(super) enum Number {
     /// This one.
     Exact(u32),
-    /// This one, but a larger number than the current one is the current one: the UDP checksum, which some
-    /// translators of addresses do not restore.
-    AtMost(u32),
+    /// The UDP checksum, where it can be the number of a probe. It is not that of every quote: some translators of
+    /// addresses do not restore it, and a host's network card may not have computed it yet.
+    Checksum {
+        /// The checksum as it is quoted.
+        quoted: u32,
+        /// What it was when the probe was made, by the payload that made it so, if that is quoted as well.
+        made: Option<u32>,
+    },
     /// The acknowledgment number's distance from the first sequence number: one beyond the probe's, or also
     /// beyond its data.
     Acknowledged(u32),
@@ -162,7 +167,10 @@ impl Mark {
                 let probe = Udp::parse(upper).ok()?;
                 let ours = probe.from_port.wrapping_sub(BASE_SOURCE_PORT) == self.index;
                 let number = match self.paris {
-                    Some(_) => Number::AtMost(probe.checksum.into()),
+                    Some(_) => Number::Checksum {
+                        quoted: probe.checksum.into(),
+                        made: self.checksum_made(&probe).map(u32::from),
+                    },
                     None => Number::Exact(probe.to_port.wrapping_sub(BASE_PORT).into()),
                 };
                 (ours, number)

@@ -255,8 +255,10 @@ impl Route {
     fn timing(&self, number: Number, current: u32, received: Tick) -> Timing {
         let number = match number {
             Number::Exact(number) => number,
-            Number::AtMost(number) if number > current => self.in_flight(current, received),
-            Number::AtMost(number) => number,
+            Number::Checksum { quoted, .. } if quoted <= current => quoted,
+            Number::Checksum { made, .. } => made
+                .filter(|made| !self.replay && (1..=current).contains(made))
+                .unwrap_or_else(|| self.in_flight(current, received)),
             Number::Acknowledged(number) if self.replay => {
                 let ahead = number.wrapping_sub(current);
                 if ahead <= ACKNOWLEDGED_DATA {

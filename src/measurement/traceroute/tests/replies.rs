@@ -259,6 +259,30 @@ fn a_checksum_that_was_not_restored_counts_as_the_current_probe() {
 }
 
 #[test]
+fn a_checksum_that_was_never_made_is_known_by_the_payload() {
+    for size in ["", "-S 3 ", "-S 1400 "] {
+        let mut run = Script::probing(&format!("-c 3 -m 1 {size}198.51.100.7"));
+        let lost = [run.unanswered(), run.unanswered()];
+        let probe = run.probe();
+        for probe in lost.iter().chain([&probe]) {
+            // As the card would have got it: the sum of the addresses only.
+            let mut quote = run.quote(probe, 1);
+            quote[26..28].copy_from_slice(&[0xab, 0xcd]);
+            let error = run.icmp(ROUTER, 250, 3, 1, [0; 4], &quote[..30]);
+            run.after(100).receive(error);
+        }
+        run.deadline();
+        let from = r#""from":"203.0.113.1", "ttl":250, "size":30"#;
+        assert_eq!(
+            run.hops(),
+            format!(
+                r#"[ {{ "hop":1, "result": [ {{ "x":"*" }}, {{ "x":"*" }}, {{ "late":2, {from}, "err":"H" }}, {{ "late":1, {from}, "err":"H" }}, {{ {from}, "rtt":0.300, "err":"H" }} ] }} ]"#
+            )
+        );
+    }
+}
+
+#[test]
 fn an_answer_without_a_number_that_came_before_the_probe_is_to_the_one_before() {
     for (command, unnumbered) in [
         (
