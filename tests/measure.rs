@@ -46,6 +46,7 @@ const CASES: &[Case] = cases![
     ping_ends_with_the_last_reply,
     ping_of_nobody_is_an_answer_of_its_own,
     what_a_result_does_not_say_is_told_beside_it,
+    a_time_server_that_is_silent_is_said_to_be,
     quiet_ping_says_the_summary_only,
     a_name_without_ipv4_is_reached_by_ipv6,
     traceroute_finds_the_way,
@@ -290,6 +291,11 @@ fn what_a_result_does_not_say_is_told_beside_it() {
         let out = measure(&line).advised("nothing listens on that port");
         assert!(out.contains("no reply within 200 ms"), "{out}");
     }
+}
+
+fn a_time_server_that_is_silent_is_said_to_be() {
+    let out = measure(&format!("ntp -c 1 -w 50ms {SILENT}")).advised("measure traceroute");
+    assert!(out.contains("1 asked, 0 answered"), "{out}");
 }
 
 fn quiet_ping_says_the_summary_only() {

@@ -243,6 +243,27 @@ mod tests {
     }
 
     #[test]
+    fn bundles_are_numbers_whatever_digits_were_given() {
+        for (given, printed) in [("7", "7"), ("007", "7"), ("000", "0"), ("", "0")] {
+            let head = Head {
+                id: Some("1".to_owned()),
+                bundle: Some(given.to_owned()),
+                version: crate::measurement::Version::default(),
+            };
+            let line = Line::new(&head, When::default()).finish();
+            assert!(
+                line.ends_with(&format!(", \"bundle\":{printed} }}\n")),
+                "{line}"
+            );
+            let without = Head { id: None, ..head };
+            assert_eq!(
+                Line::new(&without, When::default()).finish(),
+                "RESULT {  }\n"
+            );
+        }
+    }
+
+    #[test]
     fn a_list_of_nothing_has_two_spaces() {
         assert_eq!(list([""; 0]), "[  ]");
         assert_eq!(list([1, 2]), "[ 1, 2 ]");

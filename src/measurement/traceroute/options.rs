@@ -448,6 +448,7 @@ mod tests {
         assert_eq!((options.hop_by_hop, options.destination_options), (5, 0));
         // 4294968000 us - 2^32 us
         assert_eq!(options.wait, Duration::from_micros(704));
+        assert_eq!(reference("-z 4294968 h").linger, Duration::from_micros(704));
         assert_eq!(reference("-z 0 h").linger, Duration::ZERO);
     }
 

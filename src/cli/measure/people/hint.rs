@@ -37,6 +37,9 @@ pub(super) fn refused(to: IpAddr, cause: &Refusal) -> Option<String> {
         (_, Errno::EINVAL) if is_link_local(to) => Some(format!(
             "{to} is a link-local address: it exists on every link, so name the interface too, as in {to}%eth0"
         )),
+        (Call::Connect, Errno::EINVAL | Errno::EHOSTUNREACH) => Some(format!(
+            "a route of this host discards or refuses what goes to {to}: `ip route get {to}` shows it"
+        )),
         (_, Errno::ENETUNREACH) => Some(format!(
             "this host has no route to {to}: check its network, or whether it has {family} at all"
         )),
@@ -82,7 +85,8 @@ mod tests {
         let to = "fe80::1".parse().unwrap();
         let hint = refused(to, &os(Errno::EINVAL)).unwrap();
         assert!(hint.ends_with("as in fe80::1%eth0"), "{hint}");
-        assert_eq!(refused("::1".parse().unwrap(), &os(Errno::EINVAL)), None);
+        let hint = refused("::1".parse().unwrap(), &os(Errno::EINVAL)).unwrap();
+        assert!(!hint.contains("link-local"), "{hint}");
     }
 
     #[test]
@@ -92,6 +96,8 @@ mod tests {
             (Call::Receive, Errno::ECONNREFUSED, "nothing listens"),
             (Call::Receive, Errno::ENETUNREACH, "a router on the way"),
             (Call::Connect, Errno::ENETUNREACH, "no route"),
+            (Call::Connect, Errno::EINVAL, "ip route get 192.0.2.1"),
+            (Call::Connect, Errno::EHOSTUNREACH, "a route of this host"),
             (Call::Send, Errno::EMSGSIZE, "smaller --size"),
             (Call::Send, Errno::EPERM, "firewall"),
         ] {

@@ -45,6 +45,9 @@ pub(super) struct Ntp {
     /// Requests that left.
     #[arg(skip)]
     sent: usize,
+    /// Requests that were given up.
+    #[arg(skip)]
+    lost: usize,
 }
 
 fn extension(text: &str) -> std::result::Result<u16, String> {
@@ -91,12 +94,22 @@ impl Talk for Ntp {
         self.sent += 1;
     }
 
+    fn advice(&self) -> Option<String> {
+        (self.lost > 0).then(|| {
+            format!(
+                "no reply: how far packets get shows `starling measure traceroute {}`",
+                self.target
+            )
+        })
+    }
+
     fn seen(&mut self, seen: &Seen, say: &mut Say) {
         let Seen::Ntp(seen) = seen else { return };
         let request = seen.request;
         self.told = true;
         match &seen.item {
             Item::Lost => {
+                self.lost += 1;
                 let wait = self.wait.as_millis();
                 let text = format!("request={request} no reply within {wait} ms");
                 say.line(say.style.bad(&text));

@@ -27,7 +27,7 @@ pub(super) struct Ping {
     #[command(flatten)]
     addresses: Addresses,
     /// Requests to send; 0 goes on until Ctrl-C (or 16384 are sent).
-    #[arg(short, long, default_value_t = 3, value_name = "N")]
+    #[arg(short, long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MOST)))]
     count: u32,
     /// Time from one request to the next, and how long each waits for its reply. 1ms to 60s; bare numbers are
     /// seconds, as in 0.2.
@@ -317,7 +317,9 @@ mod tests {
     }
 
     #[test]
-    fn sizes_that_would_be_changed_silently_are_refused() {
+    fn sizes_and_counts_that_would_be_changed_silently_are_refused() {
+        assert!(Ping::try_parse_from(["ping", "-c", "16385", "h"]).is_err());
+        assert!(Ping::try_parse_from(["ping", "-c", "16384", "h"]).is_ok());
         for size in ["31", "4049", "x"] {
             assert!(Ping::try_parse_from(["ping", "-s", size, "h"]).is_err());
         }
