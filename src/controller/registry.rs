@@ -1,6 +1,6 @@
 //! The probes that are known: key to number, port and session; what survives a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -187,15 +187,17 @@ impl Registry {
     fn free_id(&self) -> Option<ProbeId> {
         let listed = self.listed.iter().map(|(_, probe)| probe.id);
         let known = self.known.keys().map(|id| id.0);
-        let taken: std::collections::BTreeSet<u32> = listed.chain(known).collect();
+        // Collecting would bring a sort of its own into the binary.
+        let mut taken = BTreeSet::new();
+        taken.extend(listed.chain(known));
         let next = taken.last().map_or(Some(1), |last| last.checked_add(1));
         let free = next.or_else(|| (1..=u32::MAX).find(|id| !taken.contains(id)));
         free.map(ProbeId)
     }
 
     fn free_port(&self) -> Option<u16> {
-        let taken: std::collections::BTreeSet<u16> =
-            self.known.values().map(|known| known.port).collect();
+        let mut taken = BTreeSet::new();
+        taken.extend(self.known.values().map(|known| known.port));
         (self.first_port..=u16::MAX).find(|port| *port != FORBIDDEN_PORT && !taken.contains(port))
     }
 }

@@ -78,7 +78,7 @@ impl Pool {
             return Ok(hub);
         }
         hubs.retain(|(_, hub)| hub.strong_count() > 0);
-        let taken: BTreeSet<u16> = hubs
+        let taken: Vec<u16> = hubs
             .iter()
             .filter(|(other, _)| other.v6 == key.v6)
             .filter_map(|(_, hub)| hub.upgrade())

@@ -217,11 +217,12 @@ impl Schedule {
             start: i64::MIN,
             text: "".into(),
         };
-        self.lines
-            .range(first..)
-            .take_while(|(line, _)| line.table == *table)
-            .map(|(_, id)| *id)
-            .collect()
+        let from_first = self.lines.range(first..);
+        let of_table = from_first.take_while(|(line, _)| line.table == *table);
+        // Collecting would bring a sort of its own into the binary.
+        let mut ids = BTreeSet::new();
+        ids.extend(of_table.map(|(_, id)| *id));
+        ids
     }
 
     fn add(&mut self, now: Moment, job: Job, outputs: &mut Vec<Output>) {

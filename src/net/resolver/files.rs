@@ -41,12 +41,9 @@ impl Hosts {
     pub(super) fn find(&self, name: &str, family: Family) -> Option<Vec<IpAddr>> {
         let name = name.strip_suffix('.').unwrap_or(name);
         let known = self.0.get(&name.to_ascii_lowercase())?;
-        let mut found: Vec<IpAddr> = known
-            .iter()
-            .copied()
-            .filter(|address| family.wants(*address))
-            .collect();
-        found.sort_by_key(IpAddr::is_ipv6);
+        let wanted = known.iter().copied().filter(|one| family.wants(*one));
+        let (mut found, v6): (Vec<IpAddr>, Vec<IpAddr>) = wanted.partition(IpAddr::is_ipv4);
+        found.extend(v6);
         Some(found)
     }
 
