@@ -47,6 +47,7 @@
 //! | Module | One line |
 //! |---|---|
 //! | [`clock`] | what time it is, as data; the one place that reads the system's clocks |
+//! | [`calendar`] | days and their dates |
 //! | [`dialect`] | which of the two forms of the protocol is spoken |
 //! | [`wire`] | packets and records to fields and back |
 //! | [`protocol`] | the controller's language: text to values and back |
@@ -74,6 +75,7 @@
 //! ours; panic, abort, restart, and the spool makes a restart cheap.
 
 pub mod agent;
+pub mod calendar;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -10,10 +10,11 @@ use std::{
 
 /// Module, and what it may import. `clock` and `dialect` are values that everybody may hold.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("calendar", &[]),
     ("clock", &[]),
     ("dialect", &[]),
-    ("wire", &[]),
-    ("protocol", &["dialect"]),
+    ("wire", &["calendar"]),
+    ("protocol", &["calendar", "dialect"]),
     ("measurement", &["clock", "dialect", "wire"]),
     ("result", &["dialect", "measurement"]),
     ("report", &["clock", "dialect"]),
@@ -53,11 +54,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "upload",
         ],
     ),
-    ("controller", &["clock", "protocol", "result"]),
+    ("controller", &["calendar", "clock", "protocol", "result"]),
     (
         "cli",
         &[
             "agent",
+            "calendar",
             "clock",
             "config",
             "controller",

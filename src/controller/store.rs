@@ -14,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{identity::ProbeId, messages::Record, registry::Known};
+use crate::calendar::{self, day_of};
 
 /// What [`Store`] writes a line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,8 +63,9 @@ impl Store {
         if records.is_empty() {
             return Ok(());
         }
-        for records in records.chunk_by(|one, other| day(one.received) == day(other.received)) {
-            let file = self.file_of(day(records[0].received))?;
+        for records in records.chunk_by(|one, other| day_of(one.received) == day_of(other.received))
+        {
+            let file = self.file_of(day_of(records[0].received))?;
             let mut text = Vec::new();
             for record in records {
                 let row = Row {
@@ -230,33 +232,9 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn day(unix: i64) -> i64 {
-    unix.div_euclid(86_400)
-}
-
 /// `results-2023-11-14.ndjson`
 fn file_name(day: i64) -> String {
-    let (year, month, day) = civil(day);
-    format!("results-{year:04}-{month:02}-{day:02}.ndjson")
-}
-
-/// The date of a day counted from 1970-01-01, in the Gregorian calendar. Years are counted from March, so that the
-/// leap day is the last of its year.
-const fn civil(day: i64) -> (i64, i64, i64) {
-    let day = day + 719_468;
-    let (era, day_of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day_of_month)
+    format!("results-{}.ndjson", calendar::written(day))
 }
 
 #[cfg(test)]
@@ -382,7 +360,7 @@ mod tests {
             (4_107_542_400, "results-2100-03-01.ndjson"),
             (-1, "results-1969-12-31.ndjson"),
         ] {
-            assert_eq!(file_name(day(unix)), name);
+            assert_eq!(file_name(day_of(unix)), name);
         }
     }
 }

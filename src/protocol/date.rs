@@ -1,5 +1,7 @@
 //! HTTP dates: `Mon, 02 Jan 2006 15:04:05 GMT` (RFC 9110 section 5.6.7, RFC 1123 section 5.2.14).
 
+use crate::calendar;
+
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -11,8 +13,8 @@ const RANGE: (i64, i64) = (-62_167_219_200, 253_402_300_800);
 #[must_use]
 pub fn format(unix: i64) -> String {
     let unix = unix.clamp(RANGE.0, RANGE.1 - 1);
-    let (day, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
-    let (year, month, day_of_month) = civil(day);
+    let (day, second) = (calendar::day_of(unix), unix.rem_euclid(calendar::DAY));
+    let (year, month, day_of_month) = calendar::date(day);
     // 1970-01-01 was a Thursday.
     let weekday = name(&DAYS, (day + 4).rem_euclid(7));
     let month = name(&MONTHS, month - 1);
@@ -41,10 +43,10 @@ pub fn parse(text: &str) -> Option<i64> {
     let second = digits(clock.next()?, 2..=2)?;
     let whole = clock.next().is_none() && words.next() == Some("GMT") && words.next().is_none();
     let sane = whole && hour < 24 && minute < 60 && second <= 60;
-    let days = days_from_civil(year, month, day);
+    let days = calendar::day(year, month, day);
     // A day that the month does not have comes back as another one.
-    (sane && day > 0 && civil(days) == (year, month, day))
-        .then_some(days * 86_400 + hour * 3600 + minute * 60 + second)
+    (sane && day > 0 && calendar::date(days) == (year, month, day))
+        .then_some(days * calendar::DAY + hour * 3600 + minute * 60 + second)
 }
 
 fn name(names: &[&'static str], index: i64) -> &'static str {
@@ -57,36 +59,6 @@ fn name(names: &[&'static str], index: i64) -> &'static str {
 fn digits(word: &str, count: std::ops::RangeInclusive<usize>) -> Option<i64> {
     let good = count.contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit());
     good.then(|| word.parse().ok()).flatten()
-}
-
-/// Year, month and day of the `days`-th day since the epoch in the Gregorian calendar. Years are counted from
-/// March, so that the leap day is the last of its year, and in eras of 400 years, which all have 146097 days.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let from_march_year = if month <= 2 { year - 1 } else { year };
-    let era = from_march_year.div_euclid(400);
-    let year_of_era = from_march_year.rem_euclid(400);
-    let from_march = if month > 2 { month - 3 } else { month + 9 };
-    let day_of_year = (153 * from_march + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]

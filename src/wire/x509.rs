@@ -4,6 +4,7 @@
 //! bounded in length and number, and free of control characters.
 
 use super::Malformed;
+use crate::calendar;
 
 mod tag {
     pub(super) const BOOLEAN: u8 = 0x01;
@@ -327,16 +328,8 @@ fn time(der: &[u8]) -> Result<(i64, &[u8]), Malformed> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 24 || minute > 59 {
         return Err(bad(value));
     }
-    let days = days_since_1970(year, month, day);
+    let days = calendar::day(year, month, day);
     Ok((((days * 24 + hour) * 60 + minute) * 60 + second, rest))
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar: years begin in March, so that a leap day is the last.
-const fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month = (month + 9) % 12;
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leap_days + (153 * month + 2) / 5 + day - 719_469
 }
 
 /// The content of the element that comes next, which must have this tag, and what follows it.
@@ -499,19 +492,6 @@ mod tests {
         assert_eq!(public_key(&key).unwrap().to_string(), "Ed25519");
         assert_eq!(object_name(&[0x2a, 0x86, 0x48, 0x01]), "1.2.840.1");
         assert_eq!(object_name(&[0x88, 0x37, 0x03]), "2.999.3");
-    }
-
-    #[test]
-    fn days_count_from_1970() {
-        for (date, days) in [
-            ((1970, 1, 1), 0),
-            ((1969, 12, 31), -1),
-            ((2000, 2, 29), 11_016),
-            ((2000, 3, 1), 11_017),
-            ((2026, 11, 21), 20_778),
-        ] {
-            assert_eq!(days_since_1970(date.0, date.1, date.2), days, "{date:?}");
-        }
     }
 
     proptest! {
