@@ -47,6 +47,8 @@ const CASES: &[Case] = cases![
     ping_of_nobody_is_an_answer_of_its_own,
     what_a_result_does_not_say_is_told_beside_it,
     a_time_server_that_is_silent_is_said_to_be,
+    link_local_targets_are_reached_through_the_interface_they_name,
+    only_interfaces_that_exist_are_printed_behind_a_link_local_address,
     quiet_ping_says_the_summary_only,
     a_name_without_ipv4_is_reached_by_ipv6,
     traceroute_finds_the_way,
@@ -296,6 +298,47 @@ fn what_a_result_does_not_say_is_told_beside_it() {
 fn a_time_server_that_is_silent_is_said_to_be() {
     let out = measure(&format!("ntp -c 1 -w 50ms {SILENT}")).advised("measure traceroute");
     assert!(out.contains("1 asked, 0 answered"), "{out}");
+}
+
+fn link_local_targets_are_reached_through_the_interface_they_name() {
+    netns::run("ip -n router address add fe80::fe/64 dev near1 nodad");
+    for line in [
+        "ping -c 1",
+        "traceroute --udp -q 1",
+        "traceroute --icmp -q 1",
+        "traceroute --tcp -q 1",
+    ] {
+        let out = measure(&format!("{line} --json fe80::fe%near0")).ended(0);
+        let json: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["dst_addr"], "fe80::fe%near0", "{out}");
+        let source = json["src_addr"].as_str().unwrap();
+        assert!(
+            source.starts_with("fe80::") && source.ends_with("%near0"),
+            "{out}"
+        );
+        if line.starts_with("traceroute") {
+            let hop = &json["result"][0]["result"][0];
+            assert_eq!(hop["from"], "fe80::fe%near0", "{out}");
+        }
+    }
+}
+
+fn only_interfaces_that_exist_are_printed_behind_a_link_local_address() {
+    let line = "--allow-any-address evntp -6 -c 1 -i";
+    for (interface, printed) in [("nosuch", "fe80::1\","), ("2001:db8::99", "fe80::1\",")] {
+        let said = measure(&format!("{line} {interface} fe80::1"));
+        assert!(
+            said.out.contains(&format!("\"dst_addr\":\"{printed}")),
+            "{}",
+            said.out
+        );
+    }
+    let said = measure("--allow-any-address evntp -6 -c 1 -w 10 -i near0 fe80::1");
+    assert!(
+        said.out.contains("\"dst_addr\":\"fe80::1%near0\""),
+        "{}",
+        said.out
+    );
 }
 
 fn quiet_ping_says_the_summary_only() {

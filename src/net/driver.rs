@@ -386,13 +386,16 @@ impl<'a> Run<'a> {
             Some(Bind::Device(device)) => Some(device.to_owned()),
             _ => None,
         };
-        let target = spec.to;
+        if let Some(device) = &device
+            && self.zones.lacks(spec.to)
+            && nix::net::if_::if_nametoindex(device.as_str()).is_ok()
+        {
+            self.zones.note(spec.to, device);
+        }
         match Endpoint::open(&opener, spec) {
             Ok(endpoint) => {
-                for address in [target, endpoint.local().ip()] {
-                    if let Some(device) = &device {
-                        self.zones.note(address, device);
-                    }
+                if let Some(device) = &device {
+                    self.zones.note(endpoint.local().ip(), device);
                 }
                 let (local, ident) = (endpoint.local(), endpoint.ident());
                 self.guesses |= endpoint.guesses();

@@ -265,6 +265,8 @@ impl Opener<'_> {
         // Bound and never listening: the port is ours, and the kernel's TCP answers with a reset.
         let bound = || {
             let reserved = socket::open(spec.to, Type::STREAM, TCP)?;
+            // A link-local address is one of an interface only.
+            socket::bind_device(&reserved, v6, spec.bind.as_deref())?;
             reserved
                 .bind(&SocketAddr::new(source, 0).into())
                 .map_err(|error| socket::failure(Call::Bind, &error))?;

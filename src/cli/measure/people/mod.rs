@@ -29,9 +29,9 @@ use crate::{
     dialect::Dialect,
     measurement::{
         Input, Kind, Outcome, Output, Rules, Seen, Spec,
-        machine::{Call, Failure as Refusal, ResolveError},
+        machine::{Call, Failure as Refusal, Family, ResolveError},
     },
-    net::Event,
+    net::{Event, resolver::literal},
 };
 
 /// In which form the result is wanted, for every type.
@@ -86,6 +86,22 @@ impl Addresses {
     fn check(self, target: &str) -> Result<(), String> {
         if target.trim().is_empty() {
             return Err("the target is empty: name a host or an address".to_owned());
+        }
+        match literal(target, Family::Both) {
+            Some(IpAddr::V6(address)) => {
+                if let Some(address) = address.to_ipv4_mapped() {
+                    return Err(format!("{target} is an IPv4 address: write {address}"));
+                }
+                if address.is_unspecified() {
+                    return Err(format!("{target} is no host's address: this one is ::1"));
+                }
+            }
+            Some(IpAddr::V4(address)) if address.is_unspecified() => {
+                return Err(format!(
+                    "{target} is no host's address: this one is 127.0.0.1"
+                ));
+            }
+            _ => {}
         }
         if self.ipv4 && is_ipv6(target) {
             return Err(format!("{target} is an IPv6 address: leave -4 away"));

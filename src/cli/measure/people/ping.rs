@@ -331,6 +331,9 @@ mod tests {
         for (line, culprit) in [
             ("ping -4 2001:db8::1", "leave -4 away"),
             ("ping -6 192.0.2.1", "leave -6 away"),
+            ("ping ::ffff:192.0.2.1", "write 192.0.2.1"),
+            ("ping 0", "127.0.0.1"),
+            ("ping ::", "::1"),
         ] {
             let refusal = Ping::parse_from(line.split(' ')).check().unwrap_err();
             assert!(refusal.contains(culprit), "{refusal}");
