@@ -350,7 +350,8 @@ impl Driver {
     }
 
     async fn emit(&mut self, event: SessionEvent) {
-        tracing::debug!(event = %event, "session");
+        // The agent says what an operator would notice; this is when it happened.
+        tracing::trace!(event = %event, "session");
         // Without a listener `drive` ends at its next turn.
         let _ = self.events.send(event).await;
     }
