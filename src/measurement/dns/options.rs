@@ -1,7 +1,7 @@
 //! The options of `evtdig` (`dns-measurement` section 1), and the words of the protocol reference's page that
 //! mean something else.
 
-use super::words::{Key, class_of, type_of, words};
+use super::words::{CHAOS, INTERNET, Key, class_of, type_of, words};
 use crate::{
     dialect::Dialect,
     measurement::{
@@ -11,11 +11,6 @@ use crate::{
     },
     wire::dns::{AD, CD, DO, RD, SOA, TXT},
 };
-
-/// The class of ordinary names.
-pub(super) const INTERNET: u16 = 1;
-/// The class of a server's names for itself.
-pub(super) const CHAOS: u16 = 3;
 
 /// The checked options of one `evtdig` command.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! The option words of `evtdig` in both dialects (`dns-measurement` section 1, the protocol reference's flag table).
 
-use super::options::{CHAOS, INTERNET};
 use crate::{
     dialect::Dialect,
     measurement::{
@@ -9,6 +8,11 @@ use crate::{
     },
     wire::dns::{SOA, TXT},
 };
+
+/// The class of ordinary names.
+pub(super) const INTERNET: u16 = 1;
+/// The class of a server's names for itself.
+pub(super) const CHAOS: u16 = 3;
 
 /// The words that commands use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
