@@ -21,18 +21,19 @@ const SLACK: Duration = Duration::from_micros(1);
 
 /// A card's time of a packet, in nanoseconds since an epoch of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CardTime(i128);
+pub(super) struct CardTime(u64);
 
 impl CardTime {
-    /// As the kernel tells it: all zero stands for none.
+    /// As the kernel tells it: all zero stands for none. So does what no clock shows before the year 2554.
     pub(super) fn read(time: &TimeSpec) -> Option<Self> {
-        let nanos = i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec());
+        let [whole, part] = [time.tv_sec(), time.tv_nsec()].map(u64::try_from);
+        let nanos = whole.ok()?.checked_mul(1_000_000_000)?;
+        let nanos = nanos.checked_add(part.ok()?)?;
         (nanos != 0).then_some(Self(nanos))
     }
 
     fn since(self, earlier: Self) -> Option<Duration> {
-        let nanos = u64::try_from(self.0 - earlier.0).ok()?;
-        Some(Duration::from_nanos(nanos))
+        self.0.checked_sub(earlier.0).map(Duration::from_nanos)
     }
 }
 
@@ -77,8 +78,12 @@ mod tests {
         Tick(Duration::from_micros(micros))
     }
 
-    fn card(micros: i128) -> CardTime {
-        CardTime(37_000_000_000 + micros * 1_000)
+    fn card(micros: i64) -> CardTime {
+        CardTime(
+            37_000_000_000_u64
+                .checked_add_signed(micros * 1_000)
+                .unwrap(),
+        )
     }
 
     /// The kernel's time of the first request is 100 µs, the card's 5 µs later.
@@ -130,8 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_all_zero() {
-        assert_eq!(CardTime::read(&TimeSpec::new(0, 0)), None);
+    fn no_time_is_all_zero_and_none_lies_before_the_epoch() {
+        for (whole, part) in [(0, 0), (-1, 0), (0, -1)] {
+            assert_eq!(CardTime::read(&TimeSpec::new(whole, part)), None, "{whole}");
+        }
         assert_eq!(
             CardTime::read(&TimeSpec::new(1, 2)),
             Some(CardTime(1_000_000_002))
