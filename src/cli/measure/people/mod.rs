@@ -88,6 +88,12 @@ impl Addresses {
             return Err("the target is empty: name a host or an address".to_owned());
         }
         match literal(target, Family::Both) {
+            // Names have none of these: a URL, a host with its port, an address in brackets.
+            None if target.contains(['/', ':', '[', ' ']) => {
+                return Err(format!(
+                    "`{target}` is no host: write its name or address and nothing else"
+                ));
+            }
             Some(IpAddr::V6(address)) => {
                 if let Some(address) = address.to_ipv4_mapped() {
                     return Err(format!("{target} is an IPv4 address: write {address}"));

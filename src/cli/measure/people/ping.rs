@@ -333,13 +333,24 @@ mod tests {
             ("ping -6 192.0.2.1", "leave -6 away"),
             ("ping ::ffff:192.0.2.1", "write 192.0.2.1"),
             ("ping 0", "127.0.0.1"),
+            ("ping http://192.0.2.1/", "nothing else"),
+            ("ping h.example:80", "nothing else"),
+            ("ping [2001:db8::1]", "nothing else"),
             ("ping ::", "::1"),
         ] {
             let refusal = Ping::parse_from(line.split(' ')).check().unwrap_err();
             assert!(refusal.contains(culprit), "{refusal}");
         }
         assert!(Ping::parse_from(["ping", " "]).check().is_err());
-        assert_eq!(Ping::parse_from(["ping", "-6", "h"]).check(), Ok(()));
+        for target in [
+            "h",
+            "2001:db8::1",
+            "fe80::1%eth0",
+            "a_b.example.",
+            "xn--9ca.example",
+        ] {
+            assert_eq!(Ping::parse_from(["ping", "-6", target]).check(), Ok(()));
+        }
     }
 
     #[test]
