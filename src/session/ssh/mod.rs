@@ -105,17 +105,27 @@ pub async fn run(
     tunnel: TunnelEnd,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let mut driver = Driver::new(
-        config,
+    let made_for = disk::made_for(&key, &config.servers);
+    let state = disk::load(config.state_file.clone(), made_for).await;
+    let settings = Settings {
+        servers: config.servers,
+        firmware: config.firmware,
+        sub_arch: config.sub_arch,
+        key: key.path().to_owned(),
+        reboot_count: config.reboot_count,
+    };
+    let mut driver = Driver {
+        session: Session::new(settings, state, seed),
         clock,
-        seed,
         key,
-        resolve,
-        interpreter,
+        way: Arc::new(Way::new(resolve, config.sources, clock)),
+        hostname: config.hostname,
+        state_file: config.state_file,
+        commands: Connections::new(interpreter, clock),
         events,
         tunnel,
-    )
-    .await;
+        line: None,
+    };
     tokio::select! {
         () = driver.drive() => {}
         _ = shutdown.wait_for(|stop| *stop) => {}
@@ -176,40 +186,6 @@ enum Next {
 }
 
 impl Driver {
-    #[expect(clippy::too_many_arguments, reason = "as `run`")]
-    async fn new(
-        config: Config,
-        clock: Clock,
-        seed: u64,
-        key: ProbeKey,
-        resolve: Resolve,
-        interpreter: Interpreter,
-        events: mpsc::Sender<SessionEvent>,
-        tunnel: TunnelEnd,
-    ) -> Self {
-        let made_for = disk::made_for(&key, &config.servers);
-        let state = disk::load(config.state_file.clone(), made_for).await;
-        let settings = Settings {
-            servers: config.servers,
-            firmware: config.firmware,
-            sub_arch: config.sub_arch,
-            key: key.path().to_owned(),
-            reboot_count: config.reboot_count,
-        };
-        Self {
-            session: Session::new(settings, state, seed),
-            clock,
-            key,
-            way: Arc::new(Way::new(resolve, config.sources, clock)),
-            hostname: config.hostname,
-            state_file: config.state_file,
-            commands: Connections::new(interpreter, clock),
-            events,
-            tunnel,
-            line: None,
-        }
-    }
-
     /// Until nobody listens to the events any more.
     async fn drive(&mut self) {
         while !self.events.is_closed() {
