@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::words::type_name;
+use crate::calendar;
 
 /// Octets of a name's labels with their lengths (RFC 1035 section 3.1).
 const MAX_NAME: usize = 255;
@@ -135,20 +136,8 @@ fn base32(bytes: &[u8]) -> String {
 
 /// Seconds since 1970 as `YYYYMMDDHHmmSS` (RFC 4034 section 3.2).
 fn date(seconds: u32) -> String {
-    let (days, second) = (i64::from(seconds / 86_400), seconds % 86_400);
-    // Days are counted from 1 March of year 0, so that leap days come last; then in cycles of 400 years.
-    let shifted = days + 719_468;
-    let (cycle, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    let year = 400 * cycle + year + carry;
+    let second = seconds % 86_400;
+    let (year, month, day) = calendar::date(calendar::day_of(seconds.into()));
     format!(
         "{year:04}{month:02}{day:02}{:02}{:02}{:02}",
         second / 3_600,
