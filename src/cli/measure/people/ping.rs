@@ -1,6 +1,6 @@
 //! `starling measure ping`.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 
 use clap::Parser;
 
@@ -52,9 +52,12 @@ pub(super) struct Ping {
     /// The last request was answered.
     #[arg(skip)]
     complete: bool,
-    /// Requests that were given up.
+    /// Requests that were given up and are not answered since.
     #[arg(skip)]
-    lost: usize,
+    lost: BTreeSet<u32>,
+    /// Those that were answered after that.
+    #[arg(skip)]
+    late: usize,
 }
 
 impl Ping {
@@ -110,7 +113,13 @@ impl Talk for Ping {
     }
 
     fn advice(&self) -> Option<String> {
-        (self.lost > 0).then(|| {
+        if self.late > 0 {
+            return Some(format!(
+                "replies come after more than {} ms: wait longer with --interval",
+                self.interval.as_millis()
+            ));
+        }
+        (!self.lost.is_empty()).then(|| {
             format!(
                 "no reply: how far packets get shows `starling measure traceroute --icmp {}`",
                 self.target
@@ -120,13 +129,23 @@ impl Talk for Ping {
 
     fn seen(&mut self, seen: &Seen, say: &mut Say) {
         let Seen::Ping(seen) = seen else { return };
+        let mut is_late = false;
         match seen {
             ping::Seen::Reply {
                 request,
                 duplicate: false,
                 ..
-            } => self.complete |= *request == self.requests(),
-            ping::Seen::Lost { .. } => self.lost += 1,
+            } => {
+                self.lost.remove(request);
+                self.complete |= *request == self.requests();
+            }
+            ping::Seen::Reply { request, .. } => {
+                is_late = self.lost.remove(request);
+                self.late += usize::from(is_late);
+            }
+            ping::Seen::Lost { request } => {
+                self.lost.insert(*request);
+            }
             _ => {}
         }
         if self.quiet {
@@ -146,7 +165,11 @@ impl Talk for Ping {
                     .destination
                     .map_or_else(String::new, |to| format!(" from {to}"));
                 let ttl = ttl.map_or_else(String::new, |ttl| format!(" ttl={ttl}"));
-                let again = if *duplicate { " (again or late)" } else { "" };
+                let again = match (is_late, duplicate) {
+                    (true, _) => " (late)",
+                    (false, true) => " (again)",
+                    (false, false) => "",
+                };
                 // With the ICMP header, as everybody counts.
                 let size = size + 8;
                 say.line(format!(
@@ -167,7 +190,7 @@ impl Talk for Ping {
     fn summary(&self, outcome: &Outcome, say: &mut Say) {
         for body in &outcome.bodies {
             let Body::Ping(body) = body else { continue };
-            let tally = Tally::of(&body.items, self.sent);
+            let tally = Tally::of(&body.items, self.sent, self.late);
             let line = format!("--- {}: {tally}", self.target);
             say.line(if tally.is_good() {
                 say.style.good(&line)
@@ -188,14 +211,16 @@ struct Tally {
     rtts: Vec<f64>,
     lost: usize,
     errors: usize,
+    /// Lost ones that were answered later.
+    late: usize,
     duplicates: usize,
     /// Sent when the run was interrupted, and neither answered nor lost yet.
     awaited: usize,
 }
 
 impl Tally {
-    /// `sent`: requests that left.
-    fn of(items: &[Item], sent: usize) -> Self {
+    /// `sent`: requests that left; `late`: those among the lost that were answered later.
+    fn of(items: &[Item], sent: usize, late: usize) -> Self {
         let mut tally = Self::default();
         for item in items {
             match item {
@@ -206,6 +231,8 @@ impl Tally {
             }
         }
         tally.awaited = sent.saturating_sub(tally.rtts.len() + tally.lost);
+        tally.late = late;
+        tally.duplicates = tally.duplicates.saturating_sub(late);
         tally
     }
 
@@ -225,9 +252,10 @@ impl fmt::Display for Tally {
             write!(f, ", {} lost ({percent}%)", self.lost)?;
         }
         for (count, what) in [
+            (self.late, "of them late"),
             (self.awaited, "still awaited"),
             (self.errors, "failed"),
-            (self.duplicates, "again or late"),
+            (self.duplicates, "again"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
@@ -304,14 +332,53 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_late_is_told_from_what_comes_again() {
+        let mut ping = Ping::parse_from(["ping", "-c2", "-i", "200ms", "h"]);
+        let mut say = Say::default();
+        let reply = |request, duplicate| ping::Seen::Reply {
+            request,
+            rtt_ms: 300.0,
+            size: 56,
+            ttl: None,
+            duplicate,
+        };
+        for seen in [
+            ping::Seen::Lost { request: 1 },
+            reply(1, true),
+            reply(1, true),
+        ] {
+            ping.seen(&Seen::Ping(seen), &mut say);
+        }
+        let text = say.text();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines[1].ends_with("icmp_seq=1 time=300.000 ms (late)"),
+            "{text}"
+        );
+        assert!(
+            lines[2].ends_with("icmp_seq=1 time=300.000 ms (again)"),
+            "{text}"
+        );
+        assert!(ping.advice().unwrap().contains("--interval"));
+        let again = Item::Reply(ping::Reply {
+            duplicate: true,
+            ..ping::Reply::in_time(300.0)
+        });
+        assert_eq!(
+            Tally::of(&[Item::Lost, again.clone(), again], 1, ping.late).to_string(),
+            "1 sent, 0 answered, 1 lost (100%), 1 of them late, 1 again"
+        );
+    }
+
+    #[test]
     fn what_was_not_answered_when_interrupted_is_neither_lost_nor_forgotten() {
         let items = [Item::Reply(ping::Reply::in_time(1.0)), Item::Lost];
         assert_eq!(
-            Tally::of(&items, 3).to_string(),
+            Tally::of(&items, 3, 0).to_string(),
             "3 sent, 1 answered, 1 lost (33%), 1 still awaited"
         );
         assert_eq!(
-            Tally::of(&[Item::Error("no".to_owned())], 0).to_string(),
+            Tally::of(&[Item::Error("no".to_owned())], 0, 0).to_string(),
             "0 sent, 0 answered, 1 failed"
         );
     }
