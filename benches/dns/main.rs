@@ -15,6 +15,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod kdig;
+#[path = "../../tests/support/peers.rs"]
+mod peers;
 mod server;
 
 use std::process::ExitCode;

@@ -4,27 +4,21 @@
 use std::{
     fs,
     net::{TcpStream, UdpSocket},
-    process::{Child, Command, Stdio},
-    time::Duration,
+    process::Command,
 };
 
 use nix::sched::{CloneFlags, setns};
-use tempfile::TempDir;
 
-use crate::{V4, V6, common::inside};
+use crate::{
+    V4, V6,
+    common::inside,
+    peers::{self, Daemon},
+};
 
 /// Ended when dropped.
 pub(crate) struct Server {
-    child: Child,
-    _directory: TempDir,
+    _daemon: Daemon,
     _silent: UdpSocket,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Starts it on the far host; `None` where there is none.
@@ -34,7 +28,11 @@ pub(crate) fn start() -> Option<Server> {
     }
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().display().to_string();
-    certificate(&path);
+    peers::certificate(
+        directory.path(),
+        ["key.pem", "cert.pem"],
+        "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=bench.test",
+    );
     let mut interfaces = String::new();
     for address in [V4, V6] {
         for port in [53, 853, 443] {
@@ -52,45 +50,18 @@ pub(crate) fn start() -> Option<Server> {
     );
     let file = directory.path().join("server.conf");
     fs::write(&file, configuration).expect("a configuration");
-    let child = Command::new("ip")
+    let mut command = Command::new("ip");
+    command
         .args(["netns", "exec", "far", "unbound", "-d", "-c"])
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("Unbound starts");
+        .arg(&file);
+    let mut daemon = Daemon::start(&mut command, directory);
     for port in [53, 853, 443] {
-        let up = (0..500).any(|_| {
-            let up = TcpStream::connect((V4, port)).is_ok();
-            if !up {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            up
-        });
-        assert!(up, "Unbound does not listen on port {port}");
+        daemon.wait_until(|| TcpStream::connect((V4, port)).is_ok());
     }
     Some(Server {
-        child,
-        _directory: directory,
+        _daemon: daemon,
         _silent: silent(),
     })
-}
-
-fn certificate(path: &str) {
-    let line = format!(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=bench.test \
-         -keyout {path}/key.pem -out {path}/cert.pem"
-    );
-    let made = Command::new("openssl")
-        .args(line.split_ascii_whitespace())
-        .output()
-        .expect("openssl runs");
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
 }
 
 /// A socket on the far host that nobody reads from.
