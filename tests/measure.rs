@@ -48,6 +48,7 @@ const CASES: &[Case] = cases![
     what_a_result_does_not_say_is_told_beside_it,
     a_time_server_that_is_silent_is_said_to_be,
     link_local_targets_are_reached_through_the_interface_they_name,
+    an_interface_may_be_named_by_its_number,
     only_interfaces_that_exist_are_printed_behind_a_link_local_address,
     quiet_ping_says_the_summary_only,
     a_name_without_ipv4_is_reached_by_ipv6,
@@ -320,6 +321,16 @@ fn link_local_targets_are_reached_through_the_interface_they_name() {
             let hop = &json["result"][0]["result"][0];
             assert_eq!(hop["from"], "fe80::fe%near0", "{out}");
         }
+    }
+}
+
+fn an_interface_may_be_named_by_its_number() {
+    netns::run("ip -n router address add fe80::fd/64 dev near1 nodad");
+    let index = nix::net::if_::if_nametoindex("near0").unwrap();
+    for line in ["ping -c 1", "traceroute -q 1"] {
+        let out = measure(&format!("{line} --json fe80::fd%{index}")).ended(0);
+        let json: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json["dst_addr"], "fe80::fd%near0", "{out}");
     }
 }
 

@@ -382,6 +382,9 @@ impl<'a> Run<'a> {
             inbox: &self.inbox,
         };
         spec.bind = spec.bind.or_else(|| self.net.0.config.source(spec.to));
+        if self.zones.lacks(spec.to) {
+            spec.bind = spec.bind.map(socket::interface);
+        }
         let device = match spec.bind.as_deref().map(|bind| bind_target(bind, true)) {
             Some(Bind::Device(device)) => Some(device.to_owned()),
             _ => None,

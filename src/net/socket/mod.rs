@@ -414,6 +414,14 @@ pub(super) fn zone(scope: u32) -> String {
         .unwrap_or_else(|| scope.to_string())
 }
 
+/// The name of the interface that is named by its number, as the C library lets one do behind a link-local address.
+pub(super) fn interface(text: String) -> String {
+    match text.parse() {
+        Ok(scope) if nix::net::if_::if_nametoindex(text.as_str()).is_err() => zone(scope),
+        _ => text,
+    }
+}
+
 /// A failed system call as a machine is told.
 pub(super) fn failure(call: Call, error: &io::Error) -> Failure {
     Failure::Os {
@@ -463,6 +471,18 @@ mod tests {
     fn an_interface_that_is_not_there_is_printed_by_its_number() {
         assert_eq!(zone(1), "lo");
         assert_eq!(zone(4_000_000_000), "4000000000");
+    }
+
+    #[test]
+    fn an_interface_may_be_named_by_its_number() {
+        for (text, name) in [
+            ("1", "lo"),
+            ("lo", "lo"),
+            ("4000000000", "4000000000"),
+            ("2001:db8::1", "2001:db8::1"),
+        ] {
+            assert_eq!(interface(text.to_owned()), name);
+        }
     }
 
     #[test]
