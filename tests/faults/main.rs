@@ -76,21 +76,43 @@ fn main() -> ExitCode {
         options.length.as_secs()
     );
     let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let ground = ground(&options, folder.path());
+    let (failed, total) = play_all(&options, &ground);
+    println!("faults: {total}");
+    if failed > 0 || options.keep {
+        println!("logs are in {}", folder.keep().display());
+    }
+    if failed == 0 {
+        return ExitCode::SUCCESS;
+    }
+    println!(
+        "to try it again: cargo test --test faults -- --seed {}",
+        options.seed
+    );
+    ExitCode::FAILURE
+}
+
+fn ground(options: &Options, folder: &Path) -> Ground {
     let ground = Ground {
-        folder: folder.path().to_owned(),
-        host_key: folder.path().join("host_key"),
-        shim: shim::build(folder.path()),
+        folder: folder.to_owned(),
+        host_key: folder.join("host_key"),
+        shim: shim::build(folder),
         seed: options.seed,
         length: options.length,
     };
     // All worlds share a host key: it takes a while to make one.
     drop(Network::start(&Plan {
-        folder: &folder.path().join("key"),
+        folder: &folder.join("key"),
         ports: [19_990, 19_991, 19_992],
         host_key: &ground.host_key,
         commands: &[],
         upload: 1,
     }));
+    ground
+}
+
+/// Plays the themes that are asked for, all at once: how many failed, and what happened in all.
+fn play_all(options: &Options, ground: &Ground) -> (usize, Count) {
     let threads: Vec<_> = (0..)
         .zip(THEMES)
         .filter(|(_, name)| {
@@ -121,18 +143,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("faults: {total}");
-    if failed > 0 || options.keep {
-        println!("logs are in {}", folder.keep().display());
-    }
-    if failed == 0 {
-        return ExitCode::SUCCESS;
-    }
-    println!(
-        "to try it again: cargo test --test faults -- --seed {}",
-        options.seed
-    );
-    ExitCode::FAILURE
+    (failed, total)
 }
 
 fn options() -> Options {
