@@ -138,17 +138,8 @@ async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
         ),
         clock,
     );
-    let enough = async {
-        match args.run_for {
-            Some(time) => tokio::select! {
-                () = stop => {}
-                () = sleep(time) => {}
-            },
-            None => stop.await,
-        }
-    };
     let ended = show_until(
-        enough,
+        enough(stop, args.run_for),
         clock,
         &mut controller_events,
         &mut probe,
@@ -172,6 +163,17 @@ async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
         return Err(Failure::new(Exit::OsError, error));
     }
     conclude(args, &verdict)
+}
+
+/// Completes when it is asked to stop, or after so long.
+async fn enough(stop: impl Future<Output = ()>, run_for: Option<Duration>) {
+    match run_for {
+        Some(time) => tokio::select! {
+            () = stop => {}
+            () = sleep(time) => {}
+        },
+        None => stop.await,
+    }
 }
 
 /// The private network of the lab.
