@@ -151,15 +151,15 @@ fn say(event: &Event) {
             probe,
             lines,
             outcome,
-        } => tracing::info!(%probe, lines = lines.len(), ?outcome, "commands handed out"),
+        } => tracing::info!(%probe, lines = lines.len(), %outcome, "commands handed out"),
         Event::Posted(posted) => tracing::info!(
             probe = %posted.probe,
-            source = ?posted.source,
+            source = %posted.source,
             status = posted.status,
             accepted = posted.accepted.len(),
             duplicates = posted.duplicates,
             rejected = posted.rejected.len() + posted.unshown,
-            missing = ?posted.missing,
+            missing = (!posted.missing.is_empty()).then(|| posted.missing.join(" ")),
             refused = posted.refused.as_deref(),
             "post answered"
         ),

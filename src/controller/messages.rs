@@ -4,7 +4,11 @@
 //! run time, [`Event`] what an operator sees. Every request of a driver carries a [`Ticket`] by which its answer
 //! finds the way back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     config::{Measurement, OneOff},
@@ -476,6 +480,17 @@ pub enum Source {
     OneOff,
     /// Another `SRC`.
     Other,
+}
+
+impl Display for Source {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Main => "periodic",
+            Self::TimeSync => "timesync",
+            Self::OneOff => "oneoff",
+            Self::Other => "other",
+        })
+    }
 }
 
 /// A line that was accepted.

@@ -4,7 +4,11 @@
 //! name. The official probe says nothing to a right password, the protocol reference's says `OK`: after the password
 //! there is a short pause in which that `OK` is awaited, so that it is not taken for the one that ends the request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fmt::{self, Display, Formatter},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     clock::Tick,
@@ -41,6 +45,41 @@ impl Outcome {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.end == End::Acknowledged && self.replies.is_empty()
+    }
+}
+
+/// For people: how it ended, then the lines that were refused, the first few of many.
+impl Display for Outcome {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let sent = self.sent;
+        match &self.end {
+            End::Acknowledged if self.replies.is_empty() => to.write_str("all taken")?,
+            End::Acknowledged => to.write_str("not all taken")?,
+            End::BadPassword => to.write_str("the probe refused the password")?,
+            End::TimedOut(awaited) => {
+                write!(to, "waited in vain for {awaited}, {sent} lines sent")?;
+            }
+            End::Closed(awaited) => {
+                write!(
+                    to,
+                    "the probe closed instead of {awaited}, {sent} lines sent"
+                )?;
+            }
+            End::Nonsense(awaited) => {
+                write!(
+                    to,
+                    "the probe sent nonsense instead of {awaited}, {sent} lines sent"
+                )?;
+            }
+            End::Unreachable(cause) => write!(to, "the probe cannot be reached: {cause}")?,
+        }
+        for (by, reply) in self.replies.iter().take(SHOWN) {
+            write!(to, ", {} by line {by}", reply.word())?;
+        }
+        match self.replies.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(to, " and {more} more"),
+        }
     }
 }
 
@@ -125,6 +164,8 @@ const PASSWORD_PROMPT: &[u8] = b"Password: ";
 const MAX_PRELUDE: usize = 4096;
 /// The longest reply has 30 bytes.
 const MAX_REPLY: usize = 128;
+/// How many refusals are shown to people.
+const SHOWN: usize = 5;
 /// A probe can refuse each line once; more than this many are not kept.
 const MAX_REPLIES: usize = 10_000;
 

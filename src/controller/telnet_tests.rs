@@ -242,6 +242,36 @@ fn bytes_cut_at_every_boundary_make_the_same_dialogue() {
     }
 }
 
+#[test]
+fn people_are_told_in_words_how_it_went() {
+    let told = |sent, replies: &[(usize, Reply)], end| {
+        let replies = replies.to_vec();
+        Outcome { sent, replies, end }.to_string()
+    };
+    assert_eq!(told(9, &[], End::Acknowledged), "all taken");
+    assert_eq!(
+        told(9, &[(2, Reply::BadPath)], End::Acknowledged),
+        "not all taken, BAD_PATH by line 2"
+    );
+    assert_eq!(
+        told(
+            9,
+            &[(3, Reply::BadCommand); 8],
+            End::Closed("the request's OK")
+        ),
+        "the probe closed instead of the request's OK, 9 lines sent, BAD_COMMAND by line 3, BAD_COMMAND by line 3, \
+         BAD_COMMAND by line 3, BAD_COMMAND by line 3, BAD_COMMAND by line 3 and 3 more"
+    );
+    assert_eq!(
+        told(0, &[], End::TimedOut("the login prompt")),
+        "waited in vain for the login prompt, 0 lines sent"
+    );
+    assert_eq!(
+        told(0, &[], End::Unreachable("gone".to_owned())),
+        "the probe cannot be reached: gone"
+    );
+}
+
 proptest! {
     #[test]
     fn how_bytes_are_chunked_never_matters(cuts in prop::collection::vec(1_usize..40, 1..50), welcome: bool) {

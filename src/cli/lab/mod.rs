@@ -112,7 +112,7 @@ async fn run(args: &LabArgs, data_dir: PathBuf, clock: Clock) -> Outcome {
         .await
         .context("the lab's targets cannot start")?;
     let measurements = measurements(args.dialect, &targets);
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict::new(args.dialect);
     for measurement in &measurements {
         verdict.schedule(&measurement.command);
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde_json::Value;
 
-use crate::measurement::Kind;
+use crate::{dialect::Dialect, measurement::Kind};
 
 /// What is known of one scheduled measurement.
 #[derive(Clone, Debug)]
@@ -24,10 +24,20 @@ pub(super) struct Row {
 /// All scheduled measurements by number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
+    /// The results'.
+    dialect: Dialect,
     rows: BTreeMap<u64, Row>,
 }
 
 impl Table {
+    /// Of results in this dialect.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            ..Self::default()
+        }
+    }
+
     /// Adds a measurement that is scheduled.
     pub(super) fn schedule(&mut self, id: u64, kind: Kind, target: &str) {
         self.rows.insert(
@@ -52,7 +62,7 @@ impl Table {
         } else {
             row.empty += 1;
         }
-        row.latest = summary(row.kind, json);
+        row.latest = summary(row.kind, self.dialect, json);
         true
     }
 
@@ -106,7 +116,7 @@ impl Table {
 }
 
 /// One result in a few words.
-fn summary(kind: Kind, json: &Value) -> String {
+fn summary(kind: Kind, dialect: Dialect, json: &Value) -> String {
     if let Some(error) = first_error(json) {
         return error;
     }
@@ -133,7 +143,10 @@ fn summary(kind: Kind, json: &Value) -> String {
             "TLS {}, {} in {}",
             json["ver"].as_str().unwrap_or("?"),
             counted(json["cert"].as_array().map_or(0, Vec::len), "certificate"),
-            millis(json["rt"].as_f64()),
+            millis(json["rt"].as_f64().map(|rt| match dialect {
+                Dialect::Reference => rt,
+                Dialect::Starla => rt * 1_000.0,
+            })),
         ),
         Kind::Ntp => {
             let item = &result[0];
@@ -226,7 +239,7 @@ mod tests {
         let json =
             json!({"result": [{"rtt": 1.0}, {"x": "*"}, {"rtt": 3.0}, {"dup": 1, "rtt": 9.0}]});
         assert_eq!(
-            summary(Kind::Ping, &json),
+            summary(Kind::Ping, Dialect::Reference, &json),
             "1.000 / 2.000 / 3.000 ms, 1 of 3 lost"
         );
     }
@@ -234,7 +247,17 @@ mod tests {
     #[test]
     fn an_error_is_shown_in_its_own_words() {
         let json = json!({"result": [{"error": "address not allowed"}]});
-        assert_eq!(summary(Kind::Ping, &json), "address not allowed");
+        let said = summary(Kind::Ping, Dialect::Reference, &json);
+        assert_eq!(said, "address not allowed");
+    }
+
+    #[test]
+    fn a_handshake_takes_milliseconds_in_either_dialect() {
+        for (dialect, rt) in [(Dialect::Reference, 1.318), (Dialect::Starla, 0.001_318)] {
+            let json = json!({"ver": "1.3", "cert": ["one"], "rt": rt});
+            let said = summary(Kind::Tls, dialect, &json);
+            assert_eq!(said, "TLS 1.3, 1 certificate in 1.318 ms");
+        }
     }
 
     #[test]

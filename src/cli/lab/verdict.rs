@@ -9,6 +9,7 @@ use crate::{
         Event,
         messages::{Posted, Source},
     },
+    dialect::Dialect,
     result::Received,
     session::SessionEvent,
 };
@@ -26,6 +27,14 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
+    /// Of results in this dialect.
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self {
+            table: Table::new(dialect),
+            ..Self::default()
+        }
+    }
+
     /// A command is scheduled: results of it must be accepted.
     pub(super) fn schedule(&mut self, command: &str) {
         let id = command
@@ -83,13 +92,8 @@ impl Verdict {
             } => {
                 self.commanded |= outcome.is_clean();
                 Some(format!(
-                    "controller: {} command lines to probe {probe}, {}",
+                    "controller: {} command lines to probe {probe}, {outcome}",
                     lines.len(),
-                    if outcome.is_clean() {
-                        "all taken".to_owned()
-                    } else {
-                        format!("not all taken: {outcome:?}")
-                    }
                 ))
             }
             Event::Posted(posted) => self.posted(posted),
