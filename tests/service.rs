@@ -233,20 +233,10 @@ fn a_second_agent_on_the_same_data_is_refused() {
 
 #[test]
 fn the_first_process_of_a_namespace_stops_when_asked() {
-    let mut unshare = vec!["unshare"];
-    if !nix::unistd::geteuid().is_root() {
-        unshare.extend(["--user", "--map-root-user"]);
-    }
-    unshare.extend(["--pid", "--fork", "--kill-child"]);
-    let allowed = std::process::Command::new(unshare[0])
-        .args(&unshare[1..])
-        .arg("true")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !allowed {
+    let Some(unshare) = unshare(&["--pid", "--fork", "--kill-child"]) else {
         println!("NOT TESTED: this system lets us make no process namespace");
         return;
-    }
+    };
     let service = Service::at(&nobody()).by(&unshare).start();
     service.wait_for_log("registration failed");
     assert_eq!(status(&service)["pid"], 1);
@@ -256,6 +246,45 @@ fn the_first_process_of_a_namespace_stops_when_asked() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGTERM).unwrap();
     let log = service.wait().expect_success();
     assert!(log.contains("stopping"), "{log}");
+}
+
+/// The words that run a command in namespaces of its own; `None` where that is not allowed.
+fn unshare(kinds: &[&'static str]) -> Option<Vec<&'static str>> {
+    let mut words = vec!["unshare"];
+    if !nix::unistd::geteuid().is_root() {
+        words.extend(["--user", "--map-root-user"]);
+    }
+    words.extend(kinds);
+    let tried = std::process::Command::new(words[0])
+        .args(&words[1..])
+        .arg("true")
+        .output();
+    tried
+        .is_ok_and(|output| output.status.success())
+        .then_some(words)
+}
+
+#[test]
+fn a_resolver_file_without_a_server_is_told_to_the_controller() {
+    let Some(mut words) = unshare(&["--mount"]) else {
+        println!("NOT TESTED: this system lets us make no mount namespace");
+        return;
+    };
+    let own = "echo '# none' >own && mount --bind own /etc/resolv.conf && exec \"$@\"";
+    words.extend(["sh", "-c", own, "sh"]);
+    runtime().block_on(async {
+        let mut lab = Lab::start().await;
+        let service = Service::builder(&lab).by(&words).start();
+        for id in [9807, 9809] {
+            let id = format!("\"id\":\"{id}\"");
+            let loaded = "\"event\": \"load resolv.conf\", \"result\": 6 }";
+            let is_told = |line: &String| line.contains(&id) && line.contains(loaded);
+            lab.wait_until(|lines| lines.iter().any(is_told)).await;
+        }
+        service.wait_for_log("it names no server");
+        service.stop().expect_success();
+        lab.stop().await;
+    });
 }
 
 /// A server that is not there: the port was free a moment ago.

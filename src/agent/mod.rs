@@ -16,6 +16,7 @@ mod memory;
 mod names;
 mod pulse;
 mod reload;
+mod resolver;
 mod runs;
 mod scrape;
 mod source;
@@ -69,6 +70,7 @@ use crate::{
 use beacon::Beacons;
 use memory::Memory;
 use pulse::Pulse;
+use resolver::ResolverFile;
 use runs::Finished;
 use start::{SessionTask, Windows};
 use storage::Message;
@@ -196,6 +198,8 @@ struct Agent {
     source_problems: Vec<String>,
     next_beat: Option<Tick>,
     next_pass: tokio::time::Instant,
+    resolver_file: ResolverFile,
+    next_look: tokio::time::Instant,
 }
 
 impl Agent {
@@ -215,6 +219,7 @@ impl Agent {
                     None => return,
                 },
                 () = sleep_until(self.next_pass) => self.pass().await,
+                () = sleep_until(self.next_look) => self.look_at_resolver_file().await,
                 () = at(self.clock, self.next_beat) => self.beat(),
                 Some(question) = self.windows.questions.recv() => {
                     // Who asked may have gone.

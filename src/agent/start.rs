@@ -19,6 +19,7 @@ use super::{
     memory::Memory,
     names::resolve_through,
     pulse::pulse,
+    resolver::ResolverFile,
     scrape,
     source::session_sources,
     storage::Storage,
@@ -131,6 +132,8 @@ impl Agent {
             source_problems: Vec::new(),
             next_beat: Some(clock.tick()),
             next_pass: clock.instant(clock.tick()).into(),
+            resolver_file: ResolverFile::default(),
+            next_look: clock.instant(clock.tick()).into(),
         };
         agent.resume();
         Ok(agent)

@@ -18,7 +18,7 @@ use crate::{
     config::{Config, Source},
     dialect::Dialect,
     measurement::{Options, Spec, Version},
-    net::Net,
+    net::{Net, resolver::Loaded},
     observe::{
         self,
         metrics::Metrics,
@@ -275,6 +275,13 @@ impl Status {
             why,
             command,
         )
+    }
+
+    /// The line for the resolver's file having been read again.
+    pub(super) fn resolver_loaded(&self, runner: Runner, loaded: Loaded) -> String {
+        let version = self.version.to_string();
+        let stamp = self.stamp(&version, self.clock.unix());
+        lines::resolver_loaded(&stamp, runner, loaded.number())
     }
 
     /// The line for a run that is skipped, where there is one: only `evtdig` reports that it is busy.

@@ -241,6 +241,12 @@ impl Net {
         }
     }
 
+    /// How the system's resolver file stands. Reads it: may block.
+    #[must_use]
+    pub fn look_at_resolver_file(&self) -> resolver::Look {
+        self.0.resolver.look()
+    }
+
     /// The name of an address, for people: from the hosts file, else from its PTR record. `None` if nobody
     /// tells. Strangers choose the names of their addresses; characters that names have not are escaped.
     pub async fn name_of(&self, address: IpAddr) -> Option<String> {

@@ -180,7 +180,7 @@ pub fn marker(id: u16, time: UnixTime, mac: &str, text: &str) -> String {
     format!("RESULT {id} done {time} {mac} {text}\n")
 }
 
-/// Who tells that a command was not run.
+/// Whose the line is: of the official probe's recurring scheduler or of its one-off daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runner {
     /// 9807: of the measurement table.
@@ -243,6 +243,17 @@ pub fn not_run(stamp: &Stamp<'_>, runner: Runner, why: NotRun<'_>, command: &str
         stamp.version,
         stamp.time,
         escaped(command.as_bytes())
+    )
+}
+
+/// 9807 and 9809: the resolver's file was read again; `result` is 0 if that went well.
+#[must_use]
+pub fn resolver_loaded(stamp: &Stamp<'_>, runner: Runner, result: u8) -> String {
+    format!(
+        "RESULT {{ \"id\":\"{}\", {}, \"time\":{}, \"event\": \"load resolv.conf\", \"result\": {result} }}\n",
+        runner.id(),
+        stamp.version,
+        stamp.time
     )
 }
 

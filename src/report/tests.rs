@@ -353,3 +353,14 @@ proptest::proptest! {
         let _ = parse::uptime(&text);
     }
 }
+
+#[test]
+fn a_new_resolver_file_is_told() {
+    assert_eq!(
+        lines::resolver_loaded(&stamp(Dialect::Reference), Runner::OneOff, 6),
+        concat!(
+            r#"RESULT { "id":"9809", "fw":5120, "mver": "2.6.4", "time":1775483034, "event": "load resolv.conf", "result": 6 }"#,
+            "\n"
+        )
+    );
+}

@@ -42,6 +42,41 @@ const LARGEST_FILE: u64 = 4 << 20;
 /// Files that are remembered: the two of the system and one for each interface that a run named.
 const FILES: usize = 64;
 
+/// How the system's resolver file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// When it was last written; `None` if it is not there.
+    pub modified: Option<SystemTime>,
+    /// What comes of reading it.
+    pub loaded: Loaded,
+}
+
+/// What comes of reading the resolver file (`dns-measurement` section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Loaded {
+    /// It names a server.
+    #[error("it names a server")]
+    Well,
+    /// It cannot be read.
+    #[error("it cannot be read, so the server is this host; without one there no name is found")]
+    Unreadable,
+    /// It names no server.
+    #[error("it names no server, so it is this host; without one there no name is found")]
+    NoServer,
+}
+
+impl Loaded {
+    /// The number that stands for it in the line for the controller.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Well => 0,
+            Self::Unreadable => 1,
+            Self::NoServer => 6,
+        }
+    }
+}
+
 /// The resolver.
 #[derive(Debug)]
 pub struct Resolver {
@@ -137,6 +172,20 @@ impl Resolver {
                 tracing::debug!(%error, "resolver file not read");
                 Vec::new()
             }
+        }
+    }
+
+    /// How the system's resolver file stands. Reads it: may block.
+    pub(super) fn look(&self) -> Look {
+        let path = &self.resolver_file;
+        let modified = std::fs::metadata(path).and_then(|file| file.modified());
+        Look {
+            modified: modified.ok(),
+            loaded: match read_limited(path) {
+                Ok(content) if files::nameservers(&content).is_empty() => Loaded::NoServer,
+                Ok(_) => Loaded::Well,
+                Err(_) => Loaded::Unreadable,
+            },
         }
     }
 
