@@ -66,20 +66,16 @@ async fn carry_out(
     let Some(file) = spec.common.record.clone() else {
         return net.run(machine, |event| watch.see(event)).await;
     };
-    let mut recorder = recording::Recorder::new(spec).ok();
+    let mut recorder = recording::Recorder::new(spec);
     let outcome = net
         .run(machine, |event| {
             watch.see(event);
-            if let Some(recorder) = &mut recorder {
-                recorder.watch(event);
-            }
+            recorder.watch(event);
         })
         .await;
-    if let Some(recorder) = recorder {
-        let written = tokio::task::spawn_blocking(move || fs::write(file, recorder.finish()));
-        if let Ok(Err(error)) = written.await {
-            tracing::info!(%error, "a recording that a command asks for cannot be written");
-        }
+    let written = tokio::task::spawn_blocking(move || fs::write(file, recorder.finish()));
+    if let Ok(Err(error)) = written.await {
+        tracing::info!(%error, "a recording that a command asks for cannot be written");
     }
     outcome
 }

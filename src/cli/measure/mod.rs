@@ -212,10 +212,8 @@ impl<'a> Files<'a> {
             .as_deref()
             .map(|file| Transcript::create(file, args, run, clock))
             .transpose()?;
-        let recording = match &spec.common.record {
-            Some(file) => Some((recording::Recorder::new(spec)?, file.as_path())),
-            None => None,
-        };
+        let file = spec.common.record.as_deref();
+        let recording = file.map(|file| (recording::Recorder::new(spec), file));
         Ok(Self {
             transcript,
             recording,

@@ -67,7 +67,7 @@ pub(crate) fn recorded(data: &[u8]) -> Vec<Vec<u8>> {
             world.transcript = Some(Transcript::new(&command, dialect, &run, &world.now()));
         }
         let (outcome, recording) = world.play(&mut bytes);
-        recordings.extend(recording);
+        recordings.push(recording);
         carry = outcome.carry;
     }
     recordings
@@ -99,7 +99,7 @@ struct World<'a> {
     stopped: bool,
     done: Option<Outcome>,
     transcript: Option<Transcript>,
-    recorder: Option<Recorder>,
+    recorder: Recorder,
 }
 
 const START: UnixTime = UnixTime::from_secs(1_700_000_000);
@@ -117,7 +117,7 @@ impl<'a> World<'a> {
             stopped: false,
             done: None,
             transcript: None,
-            recorder: Recorder::new(spec).ok(),
+            recorder: Recorder::new(spec),
         }
     }
 
@@ -125,7 +125,7 @@ impl<'a> World<'a> {
         Now::new(Tick(self.at), self.unix, -1)
     }
 
-    fn play(mut self, bytes: &mut Bytes<'_>) -> (Outcome, Option<Vec<u8>>) {
+    fn play(mut self, bytes: &mut Bytes<'_>) -> (Outcome, Vec<u8>) {
         self.tell(Input::Start);
         while self.done.is_none() && !bytes.is_empty() {
             self.happen(bytes);
@@ -150,12 +150,9 @@ impl<'a> World<'a> {
         if let Some(transcript) = self.transcript {
             transcript.hold();
         }
-        let recording = self.recorder.map(Recorder::finish);
+        let recording = self.recorder.finish();
         // What cannot be recorded is an error when it is read, no more.
-        if let Some(Ok(outcome)) = recording
-            .as_ref()
-            .map(|bytes| recording::replay(self.spec, bytes, recording::test_clock()))
-        {
+        if let Ok(outcome) = recording::replay(self.spec, &recording, recording::test_clock()) {
             hold_lines(self.spec, &outcome);
         }
         (outcome, recording)
@@ -207,9 +204,7 @@ impl<'a> World<'a> {
             precision: Precision::Process,
             input: &input,
         };
-        self.recorder
-            .iter_mut()
-            .for_each(|recorder| recorder.watch(&heard));
+        self.recorder.watch(&heard);
         for output in self.machine.handle(&mut now, input) {
             assert!(self.done.is_none(), "`Done` comes last");
             if let Some(transcript) = &mut self.transcript {
@@ -219,9 +214,7 @@ impl<'a> World<'a> {
                 at: Tick(self.at),
                 output: &output,
             };
-            self.recorder
-                .iter_mut()
-                .for_each(|recorder| recorder.watch(&said));
+            self.recorder.watch(&said);
             self.perform(output);
         }
         assert!(

@@ -163,7 +163,7 @@ fn recorded(
     let command = command.replacen("evtdig", "evtdig --write-response x", 1);
     let spec = spec(&command);
     let mut machine = spec.start(Run::default(), Carry::Nothing);
-    let mut recorder = Recorder::new(&spec).unwrap();
+    let mut recorder = Recorder::new(&spec);
     let mut input = Input::Start;
     for millis in 1..1000 {
         let mut now = Now::new(

@@ -35,7 +35,7 @@ impl Live {
         };
         let mut live = Self {
             machine: spec.start(run, Carry::Nothing),
-            recorder: Recorder::new(&spec).unwrap(),
+            recorder: Recorder::new(&spec),
             spec,
             sent: Vec::new(),
             outcome: None,
@@ -188,7 +188,7 @@ fn a_recording_holds_one_packet_a_request_and_the_reference_rules_hide_losses() 
 #[test]
 fn a_run_without_a_socket_records_nothing() {
     let live = Live::new("evping -4 198.51.100.7");
-    let mut recorder = Recorder::new(&live.spec).unwrap();
+    let mut recorder = Recorder::new(&live.spec);
     recorder.watch(&Event::In {
         at: &test_clock(),
         precision: Precision::Process,
