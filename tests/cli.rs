@@ -90,6 +90,56 @@ fn an_imported_key_must_be_a_private_key() {
 }
 
 #[test]
+fn a_key_file_to_take_over_that_is_not_there_is_not_to_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let output = starling(&["key", "--data-dir", dir, "import", "/nowhere/key"]);
+    let said = stderr(&output);
+    assert!(said.contains("there is no file /nowhere/key"), "{said}");
+    assert!(!said.contains("generate"), "{said}");
+}
+
+#[test]
+fn a_controller_that_cannot_start_says_once_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap();
+    let start = |more: [&str; 2]| {
+        let output = starling(&[&["controller", "--data-dir", dir][..], &more].concat());
+        assert_eq!(output.status.code(), Some(71));
+        stderr(&output)
+    };
+    let said = start(["--accepted", "/nowhere/lines"]);
+    assert!(said.contains("cannot use /nowhere/lines"), "{said}");
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    let said = start(["--registration-listen", "192.0.2.1:0"]);
+    assert_eq!(said.matches("os error").count(), 1, "{said}");
+    assert!(said.contains("this host has no such address"), "{said}");
+}
+
+#[test]
+fn a_command_that_no_probe_would_run_is_no_secret_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("controller.toml");
+    let commands = [
+        "evping -4 -c x 192.0.2.1",
+        "evpong 192.0.2.1",
+        "evping 192.0.2.1",
+    ];
+    let table = |command| format!("[[measurement]]\ncommand = \"{command}\"\ninterval = 60\n");
+    fs::write(&file, commands.map(table).concat()).unwrap();
+    let output = starling(&["controller", "--check", "--config", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = stderr(&output);
+    let warnings: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("warning"))
+        .collect();
+    assert_eq!(warnings.len(), 2, "{said}");
+    assert!(warnings[0].contains("`evping -4 -c x 192.0.2.1`"), "{said}");
+    assert!(warnings[1].contains("`evpong 192.0.2.1`"), "{said}");
+}
+
+#[test]
 fn a_configuration_is_checked_without_running() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("starling.toml");

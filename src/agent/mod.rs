@@ -35,6 +35,7 @@ pub use source::{session_sources, source_problems};
 pub use start::servers;
 pub use status::{Status, has_route};
 pub use storage::Stored;
+pub use tables::refusal;
 pub use window::{SOCKET, place};
 
 use std::{

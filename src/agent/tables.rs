@@ -4,9 +4,11 @@
 //! of the result file). Others are kept without effect, as nothing reads them on the official probe either
 //! (`controller-protocol` sections 4.6, 5.4, 5.5).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use crate::{
+    config::DATA_DIR,
+    dialect::Dialect,
     measurement::{Rules, Spec, SpecError},
     protocol::{
         crontab::{CronLine, Crontab, Distribution, Skipped},
@@ -52,6 +54,21 @@ const MOST_ADDED: usize = 2000;
 /// A table with one more line; `None` if it has too many to be added to line by line.
 pub(super) fn with_line(lines: &[String], line: String) -> Option<Vec<String>> {
     (lines.len() < MOST_ADDED).then(|| lines.iter().cloned().chain([line]).collect())
+}
+
+/// Why a probe of this dialect would not run a command of the measurement table, if it would not.
+#[must_use]
+pub fn refusal(command: &str, dialect: Dialect) -> Option<String> {
+    let rules = Rules {
+        dialect,
+        spool: PathBuf::from(DATA_DIR),
+        unsafe_paths: false,
+    };
+    match Task::of_measurement_table(command) {
+        Ok(Task::Measure(words)) => Some(Spec::parse(&words, &rules).err()?.to_string()),
+        Ok(Task::CondMv(_) | Task::HttpPost(_) | Task::Ignored(_)) => None,
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// Reads the lines of `7`.

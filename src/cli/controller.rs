@@ -8,9 +8,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Exit, Failure, LogArgs, Outcome, interrupted, print, serve, wide_seed};
 use crate::{
+    agent::refusal,
     clock::Clock,
     config::{self, LogFormat, LogLevel},
-    controller::{self, Config, Event, config::Approval},
+    controller::{
+        self, Config, Event,
+        config::{Approval, Measurement},
+    },
+    dialect::Dialect,
 };
 
 #[derive(Args, Debug)]
@@ -61,11 +66,18 @@ pub(super) fn main(args: &ControllerArgs) -> Outcome {
     if args.print_config {
         return super::run::print_config(&config);
     }
+    let unread = config.measurements.iter().filter_map(unread);
     if args.check {
+        for warning in unread {
+            print::talk(&format!("warning: {warning}"));
+        }
         print::talk("the configuration can be used");
         return Ok(Exit::Done);
     }
     let bounded = args.log.start(LogLevel::Info, LogFormat::Text);
+    for warning in unread {
+        tracing::warn!("{warning}");
+    }
     let clock = Clock::start();
     serve(async {
         let stop = interrupted().context("cannot listen for signals")?;
@@ -93,6 +105,17 @@ pub(super) fn main(args: &ControllerArgs) -> Outcome {
         running.finished().await;
         Ok(Exit::Done)
     })
+}
+
+/// What probes like this one will not run. No reason to stop: other probes may know more.
+fn unread(measurement: &Measurement) -> Option<String> {
+    let refusal = |dialect| refusal(&measurement.command, dialect);
+    let why = refusal(Dialect::Reference)?;
+    refusal(Dialect::Starla)?;
+    Some(format!(
+        "starling would not run `{}`: {why}",
+        measurement.command
+    ))
 }
 
 /// Flag over environment over file over default.

@@ -81,14 +81,11 @@ pub enum ServeError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     /// A port.
-    #[error(
-        "cannot listen on {address}: {cause}; is it in use, or below 1024 without the privilege?"
-    )]
+    #[error("cannot listen on {address}: {cause}{}", remedy(cause))]
     Listen {
         /// Where.
         address: SocketAddr,
-        /// Why not.
-        #[source]
+        /// Why not. No source: the message has it.
         cause: io::Error,
     },
     /// A directory or file.
@@ -96,10 +93,19 @@ pub enum ServeError {
     Data {
         /// Which.
         path: PathBuf,
-        /// Why not.
-        #[source]
+        /// Why not. No source: the message has it.
         cause: io::Error,
     },
+}
+
+/// What can be done about an address that cannot be listened on.
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "; stop what listens there, or choose another port",
+        io::ErrorKind::AddrNotAvailable => "; this host has no such address",
+        io::ErrorKind::PermissionDenied => "; a port below 1024 wants root or CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
 }
 
 /// Starts registration server and controller; returns once both listen.

@@ -102,7 +102,10 @@ impl ProbeKey {
     /// The source is missing, encrypted, malformed, of another type, or open to others; there is a key already;
     /// or the file cannot be written.
     pub fn import(source: &Path, path: &Path, replace: bool) -> Result<Self, KeyError> {
-        let private = read(source)?;
+        let private = read(source).map_err(|error| match error {
+            KeyError::Missing(source) => KeyError::NoSource(source),
+            error => error,
+        })?;
         Self::store(private, path, replace)
     }
 
@@ -286,6 +289,9 @@ pub enum KeyError {
     /// No file there.
     #[error("there is no key at {}: `starling key generate` makes one", .0.display())]
     Missing(PathBuf),
+    /// No file to take over.
+    #[error("there is no file {}: name the private key to take over", .0.display())]
+    NoSource(PathBuf),
     /// A key is there already.
     #[error("there is a key at {} already; replacing it makes this a different probe. Move it away first", .0.display())]
     Exists(PathBuf),

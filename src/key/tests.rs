@@ -215,7 +215,7 @@ fn what_is_no_usable_key_is_refused() {
     let missing = dir.path().join("missing");
     assert!(matches!(
         ProbeKey::import(&missing, &path, false),
-        Err(KeyError::Missing(_))
+        Err(KeyError::NoSource(_))
     ));
     assert!(matches!(
         ProbeKey::load(dir.path()),

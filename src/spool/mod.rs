@@ -257,15 +257,30 @@ pub enum Note {
     DiskWorks,
 }
 
+/// A number and what it counts.
+fn counted(number: impl TryInto<u64>, what: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    }
+}
+
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Recovered { segments, lines } => write!(
                 f,
-                "{lines} results of an earlier run are kept for upload, in {segments} segments"
+                "{} of an earlier run kept for upload, in {}",
+                counted(*lines, "result"),
+                counted(*segments, "segment")
             ),
             Self::Dropped { lines, bytes, why } => {
-                write!(f, "{lines} results ({bytes} bytes) are lost: {why}")
+                let verb = if *lines == 1 { "is" } else { "are" };
+                write!(
+                    f,
+                    "{} ({bytes} bytes) {verb} lost: {why}",
+                    counted(*lines, "result")
+                )
             }
             Self::Torn { number, bytes } => write!(
                 f,

@@ -465,3 +465,19 @@ fn names_are_read_as_they_are_printed_and_nothing_else_is() {
 fn the_checksum_is_that_of_everybody() {
     assert_eq!(Crc::of(b"123456789"), 0xcbf4_3926);
 }
+
+#[test]
+fn one_of_a_kind_is_said_so() {
+    let (segments, lines) = (1, 1);
+    let kept = Note::Recovered { segments, lines };
+    assert_eq!(
+        kept.to_string(),
+        "1 result of an earlier run kept for upload, in 1 segment"
+    );
+    let (lines, bytes, why) = (2, 80, Why::Budget);
+    let lost = Note::Dropped { lines, bytes, why };
+    assert!(
+        lost.to_string()
+            .starts_with("2 results (80 bytes) are lost")
+    );
+}
