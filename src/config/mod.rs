@@ -510,6 +510,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_without_its_port_is_shown_with_the_remedy() {
+        let error = "[metrics]\nlisten = \"localhost\"".parse::<Config>();
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "line 2: in [metrics]: \"localhost\" is no address with its port: write for example \"127.0.0.1:9469\""
+        );
+    }
+
+    #[test]
     fn what_is_printed_is_read_as_the_same() {
         for text in [
             "",

@@ -83,6 +83,17 @@ impl fmt::Display for Hint {
     }
 }
 
+/// What a library says of a `value` as a person would.
+fn in_words(words: String, value: Option<&str>) -> String {
+    let value = value.unwrap_or("this").trim();
+    // The standard library's text.
+    if words == "invalid socket address syntax" {
+        format!("{value} is no address with its port: write for example \"127.0.0.1:9469\"")
+    } else {
+        words
+    }
+}
+
 /// Reads a configuration of this type.
 ///
 /// # Errors
@@ -97,7 +108,10 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Refusal> {
                 let hint = hint::<T>(&key, section.as_deref().unwrap_or_default(), known);
                 What::Unknown { key, hint }
             }
-            None => What::Other(words),
+            None => What::Other(in_words(
+                words,
+                place.clone().and_then(|place| text.get(place)),
+            )),
         };
         Refusal {
             line: place.map(|place| line(text, place.start)),
