@@ -163,7 +163,9 @@ impl Network {
     pub(crate) fn rejected(&self) -> usize {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         let counts = log.split("rejected=").skip(1);
-        counts.filter(|rest| !rest.starts_with("0 ")).count()
+        counts
+            .filter(|rest| rest.split_ascii_whitespace().next() != Some("0"))
+            .count()
     }
 
     pub(crate) fn log(&self) -> String {
