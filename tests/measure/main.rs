@@ -9,29 +9,23 @@
     reason = "a test fails by panicking and speaks on stdout"
 )]
 
-#[path = "support/cases.rs"]
+#[path = "../support/cases.rs"]
 mod cases;
-#[path = "support/netns.rs"]
+mod ground;
+#[path = "../support/netns.rs"]
 mod netns;
+mod said;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{BufRead as _, BufReader, Read as _},
-    net::UdpSocket,
-    process::{Child, Command, ExitCode, Output, Stdio},
-    thread,
-};
+use std::{collections::BTreeSet, fs, io::Read as _, process::ExitCode};
 
 use cases::{Case, cases};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use said::{Said, begin, measure, unprivileged};
 use serde_json::Value;
-use starling::{clock::Clock, net::resolver::reverse};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_starling");
 const FAR: [&str; 2] = ["198.51.100.2", "2001:db8:2::2"];
 const ROUTER: [&str; 2] = ["192.0.2.254", "2001:db8:1::fe"];
 /// What the router has no way to, drops, and forbids.
@@ -73,128 +67,8 @@ fn main() -> ExitCode {
         return netns::run_inside();
     }
     netns::two_hosts_and_a_router();
-    prepare();
+    ground::prepare();
     cases::run(CASES)
-}
-
-/// A resolver file and a hosts file of our own, in a mount namespace of our own; servers on loopback.
-fn prepare() {
-    for (file, content) in [
-        ("/run/resolv.conf", "nameserver 127.0.0.1\n"),
-        ("/run/hosts", "127.0.0.1 here.test\n::1 only-six.test\n"),
-    ] {
-        fs::write(file, content).expect("/run is ours");
-    }
-    netns::run("mount --bind /run/resolv.conf /etc/resolv.conf");
-    netns::run("mount --bind /run/hosts /etc/hosts");
-    let server = |port: u16, answer: fn(&[u8]) -> Option<Vec<u8>>| {
-        let socket = UdpSocket::bind(("127.0.0.1", port)).expect("the port is free");
-        thread::spawn(move || {
-            let mut buffer = [0; 2_048];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                if let Some(reply) = answer(&buffer[..length]) {
-                    let _ = socket.send_to(&reply, from);
-                }
-            }
-        });
-    };
-    server(53, name_server);
-    server(123, time_server);
-    server(5300, |_| None);
-}
-
-/// Answers one question: names of the routers and of an address, nothing for others.
-fn name_server(query: &[u8]) -> Option<Vec<u8>> {
-    let end = 12 + query[12..].iter().position(|octet| *octet == 0)? + 5;
-    let question = &query[12..end];
-    let asked = String::from_utf8_lossy(question).to_lowercase();
-    let is = |name: &str| {
-        let labels: Vec<String> = name
-            .split('.')
-            .map(|label| format!("{}{label}", char::from(u8::try_from(label.len()).unwrap())))
-            .collect();
-        asked.starts_with(&format!("{}\0", labels.concat()))
-    };
-    let routers = ROUTER.map(|router| reverse(router.parse().unwrap()));
-    let rtype = question[question.len() - 3];
-    let data: Option<&[u8]> = match rtype {
-        12 if routers.iter().any(|router| is(router)) => Some(b"\x06router\x04test\0"),
-        1 if is("host.test") => Some(&[192, 0, 2, 7]),
-        16 if is("host.test") => Some(b"\x05hello"),
-        _ => None,
-    };
-    if is("silent.test") {
-        return None;
-    }
-    let status = if data.is_some() { 0x80 } else { 0x83 };
-    let mut reply = query[..2].to_vec();
-    reply.extend([0x81, status, 0, 1, 0, u8::from(data.is_some()), 0, 0, 0, 0]);
-    reply.extend(question);
-    if let Some(data) = data {
-        reply.extend([0xc0, 0x0c, 0, rtype, 0, 1, 0, 0, 0, 60]);
-        reply.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
-        reply.extend(data);
-    }
-    Some(reply)
-}
-
-/// A server whose clock is an hour ahead.
-fn time_server(query: &[u8]) -> Option<Vec<u8>> {
-    let unix = Clock::start().unix().secs() + 3_600;
-    let seconds = u32::try_from(unix + 2_208_988_800).ok()?.to_be_bytes();
-    // No leap second, version 4, server; stratum 2; poll 2^6, precision 2^-20.
-    let mut reply = vec![0x24, 2, 6, 0xec, 0, 0, 0, 0, 0, 0, 0, 0];
-    reply.extend([192, 0, 2, 99]);
-    reply.extend([seconds, [0; 4]].concat());
-    reply.extend(query.get(40..48)?);
-    reply.extend([seconds, [0; 4], seconds, [0; 4]].concat());
-    Some(reply)
-}
-
-fn command(line: &str) -> Command {
-    let mut command = Command::new(BINARY);
-    command
-        .arg("measure")
-        .args(line.split_ascii_whitespace())
-        .env_clear();
-    command
-}
-
-/// What a run of `starling measure LINE` said, with its exit code.
-struct Said {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    fn of(output: &Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Ended with this code, and had nothing to say but data.
-    fn ended(self, code: i32) -> String {
-        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
-        assert_eq!(self.err, "", "{}", self.out);
-        assert!(!self.out.contains('\x1b'), "{:?}", self.out);
-        self.out
-    }
-
-    /// Measured in vain, and said once what can be done about it.
-    fn advised(self, words: &str) -> String {
-        assert_eq!(self.code, Some(1), "{}{}", self.out, self.err);
-        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
-        assert!(self.err.contains(words), "{}", self.err);
-        self.out
-    }
-}
-
-fn measure(line: &str) -> Said {
-    Said::of(&command(line).output().expect("the binary runs"))
 }
 
 fn help_says_what_there_is() {
@@ -543,30 +417,6 @@ fn every_type_gives_json_and_result_lines() {
     }
 }
 
-#[expect(
-    clippy::zombie_processes,
-    reason = "the caller waits; a failing test ends the process"
-)]
-/// A run in progress, and what it has said so far: lines up to one that begins so.
-fn begin(line: &str, until: &str) -> (Child, BufReader<std::process::ChildStdout>, String) {
-    let mut child = command(line)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the binary runs");
-    let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut said = String::new();
-    loop {
-        let mut line = String::new();
-        let length = out.read_line(&mut line).expect("it can be read");
-        assert!(length > 0, "no line `{until}`: {said}");
-        said += &line;
-        if line.starts_with(until) {
-            return (child, out, said);
-        }
-    }
-}
-
 fn a_closed_pipe_ends_the_run_without_a_word() {
     let line = format!("ping --count 0 --interval 10ms {}", FAR[0]);
     let (child, out, _) = begin(&line, "64 octets");
@@ -617,21 +467,6 @@ fn an_interrupt_prints_what_there_is() {
         let status = child.wait().expect("it ends");
         assert_eq!(status.code(), Some(code), "{line}: {rest}");
     }
-}
-
-/// Without the privilege to open raw sockets.
-fn unprivileged(line: &str) -> Said {
-    let output = Command::new("setpriv")
-        .args([
-            "--inh-caps=-all",
-            "--bounding-set=-net_raw",
-            BINARY,
-            "measure",
-        ])
-        .args(line.split_ascii_whitespace())
-        .output()
-        .expect("setpriv of util-linux");
-    Said::of(&output)
 }
 
 fn without_raw_sockets_it_does_what_it_can() {
