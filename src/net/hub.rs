@@ -251,9 +251,8 @@ impl Registration {
         // Held while sending: the kernel numbers packets in the order in which they are sent.
         let mut state = lock(&shared.state);
         let before = shared.timing.tick();
-        if shared.timing.is_stamped_by_cards() && !state.sent.asks_card() {
+        if shared.timing.is_stamped_by_cards() && state.sent.ask_card() {
             socket::ask_card(&shared.socket);
-            state.sent.ask_card();
         }
         let to = SocketAddr::new(to, 0);
         socket::send(&shared.socket, shared.v6, bytes, Some(to), hop_limit)?;

@@ -38,14 +38,11 @@ impl<T: Copy> Outstanding<T> {
         }
     }
 
-    /// Whether the network card is asked for stamps as well.
-    pub(super) const fn asks_card(&self) -> bool {
-        self.by_card.is_some()
-    }
-
-    /// From now on it is.
-    pub(super) fn ask_card(&mut self) {
+    /// From now on the network card is asked for stamps as well. Returns whether that is new.
+    pub(super) fn ask_card(&mut self) -> bool {
+        let is_new = self.by_card.is_none();
         self.by_card.get_or_insert_default();
+        is_new
     }
 
     /// Whether the error queue has nothing that would be missed.
@@ -132,8 +129,8 @@ mod tests {
         sent.push(THEN, "unasked");
         assert_eq!(sent.take(0), Some((THEN, "unasked")));
         assert_eq!(sent.take_card(0), None);
-        sent.ask_card();
-        assert!(sent.asks_card() && sent.is_empty());
+        assert!(sent.ask_card() && !sent.ask_card());
+        assert!(sent.is_empty());
         sent.push(THEN, "asked");
         assert_eq!(sent.take_card(1), None);
         assert_eq!(sent.take(1), Some((THEN, "asked")));

@@ -114,9 +114,8 @@ impl Own {
             let _ = self.socket.get_ref().take_error();
             self.recent.push(port, bytes);
         }
-        if timing.is_stamped_by_cards() && !self.sent.asks_card() {
+        if timing.is_stamped_by_cards() && self.sent.ask_card() {
             socket::ask_card(&self.socket);
-            self.sent.ask_card();
         }
         let before = timing.tick();
         socket::send(&self.socket, self.to.is_ipv6(), bytes, to, hop_limit)?;

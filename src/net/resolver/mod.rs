@@ -9,6 +9,7 @@ pub mod message;
 
 use std::{
     collections::HashMap,
+    fmt::{self, Display, Formatter},
     io,
     net::{IpAddr, SocketAddr, SocketAddrV6},
     path::{Path, PathBuf},
@@ -52,17 +53,28 @@ pub struct Look {
 }
 
 /// What comes of reading the resolver file (`dns-measurement` section 6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loaded {
     /// It names a server.
-    #[error("it names a server")]
     Well,
-    /// It cannot be read.
-    #[error("it cannot be read, so the server is this host; without one there no name is found")]
+    /// It cannot be read; a server on this host is asked.
     Unreadable,
-    /// It names no server.
-    #[error("it names no server, so it is this host; without one there no name is found")]
+    /// It names no server; one on this host is asked.
     NoServer,
+}
+
+impl Display for Loaded {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Self::Well => "it names a server",
+            Self::Unreadable => {
+                "it cannot be read, so names are asked for on this host, where a server must be"
+            }
+            Self::NoServer => {
+                "it names no server, so names are asked for on this host, where one must be"
+            }
+        })
+    }
 }
 
 impl Loaded {
